@@ -1,0 +1,373 @@
+"""One partition of the ledger laid beside what the stores hold: a row per artifact and store.
+
+A *memory* is a (memory id, memory type); a *slot* is one of its six (artifact, backend) pairs; a
+*case* is one slot of one memory, numbered ``memory * 6 + slot``. States are dense arrays over all
+cases of a partition, so that the state table is applied to all of them by one array lookup.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from checks.model import Artifact, Backend, StoreState
+from checks.normal import icp_capsule_id
+from checks.states import TABLE, Edge, Memory, Object, Sync
+
+#: The six slots of a memory, in the order of their numbers.
+SLOTS: tuple[tuple[Artifact, Backend], ...] = tuple(
+    (artifact, backend) for artifact in Artifact for backend in Backend
+)
+SLOT_NUMBER = {slot: number for number, slot in enumerate(SLOTS)}
+WIDTH = len(SLOTS)
+ASSET_SLOTS = [SLOT_NUMBER[Artifact.ASSET, backend] for backend in Backend]
+NEON_SLOTS = [SLOT_NUMBER[artifact, Backend.NEON] for artifact in Artifact]
+ICP_SLOTS = [SLOT_NUMBER[artifact, Backend.ICP] for artifact in Artifact]
+
+_KEY = ["key_hi", "key_lo"]
+_MEMORY = [*_KEY, "memory_type"]
+#: What a store says of an object, joined to its case.
+OBJECT_COLUMNS = ["object_location", "object_size", "object_version", "object_written_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What could be looked at, and the moments that ages are measured from.
+
+    Attributes:
+        stores: how each backend's listing ended.
+        unknown_types: memory types whose table could not be seen.
+        unknown_capsules: capsules that could not be read whole.
+        now: the moment of the first snapshot.
+        stuck_before: a migration not updated since is stuck.
+        grace_after: objects and memory rows written since are in flight.
+    """
+
+    stores: dict[Backend, StoreState]
+    now: datetime
+    stuck_before: datetime
+    grace_after: datetime
+    unknown_types: frozenset[str] = frozenset()
+    unknown_capsules: frozenset[str] = frozenset()
+
+    def complete(self, backend: Backend) -> bool:
+        """Whether what was not seen in ``backend`` is not there."""
+        return self.stores.get(backend) == StoreState.COMPLETE
+
+    def configured(self, backend: Backend) -> bool:
+        """Whether ``backend`` was asked at all."""
+        return self.stores.get(backend, StoreState.NOT_CONFIGURED) != StoreState.NOT_CONFIGURED
+
+
+@dataclass(slots=True)
+class Partition:
+    """The frames of one partition, all keyed by memory.
+
+    Attributes:
+        edges: columns of ``columns.LEDGER`` and ``malformed`` (bool): the location names nothing.
+        rows: columns of ``columns.NEON_INVENTORY``, ``pathname``, ``url_problem`` (text or null).
+        blobs: ``key_hi, key_lo, memory_type, artifact`` and the object columns: objects seen.
+        replicas: as ``columns.ICP_INVENTORY``, keyed by the memory the canister memory belongs to,
+            ``edge_type`` its type in the ledger where an edge's location ties the two together.
+        hashes: ``key_hi, key_lo, memory_type, backend, outcome, read_size, sha256, md5``.
+    """
+
+    edges: pd.DataFrame
+    rows: pd.DataFrame
+    blobs: pd.DataFrame
+    replicas: pd.DataFrame
+    hashes: pd.DataFrame | None = None
+
+
+@dataclass(slots=True)
+class Cases:
+    """All cases of a partition.
+
+    Attributes:
+        memories: ``key_hi, key_lo, memory_type, memory_id`` and the row's columns, one per memory.
+        memory: state of each memory's row, shape (memories,).
+        edge, object, sync, verdict: states, shape (memories, 6).
+        edges: the ledger rows, indexed by case.
+        objects: what the stores say, indexed by case.
+        hashes: what was read in this run, indexed by case.
+    """
+
+    memories: pd.DataFrame
+    memory: NDArray[np.int8]
+    edge: NDArray[np.int8]
+    object: NDArray[np.int8]
+    sync: NDArray[np.int8]
+    verdict: NDArray[np.int8]
+    edges: pd.DataFrame
+    objects: pd.DataFrame
+    hashes: pd.DataFrame
+    mixed: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    def frame(self, chosen: NDArray[np.bool_]) -> pd.DataFrame:
+        """The cases where ``chosen`` (shape (memories, 6)) is set, with all that is known of each.
+
+        Columns: ``case``, the memory's columns, ``artifact``, ``backend``, the states, the edge's
+        columns, the object's columns and the hash's columns; null where there is none.
+        """
+        case = np.flatnonzero(chosen.ravel())
+        memory, slot = np.divmod(case, WIDTH)
+        frame = self.memories.iloc[memory].reset_index(drop=True)
+        frame["case"] = case
+        frame["artifact"] = np.array([artifact.value for artifact, _ in SLOTS], dtype=object)[slot]
+        frame["backend"] = np.array([backend.value for _, backend in SLOTS], dtype=object)[slot]
+        frame["memory_state"] = self.memory[memory]
+        frame["edge_state"] = self.edge.ravel()[case]
+        frame["object_state"] = self.object.ravel()[case]
+        frame["ledger_digest"] = ledger_digest(self.edges, len(self.memories))[memory]
+        frame["verified_elsewhere"] = self._verified_elsewhere().ravel()[case]
+        frame["sibling_hash"] = self._sibling_hash().ravel()[case]
+        for part in (self.edges, self.objects, self.hashes):
+            frame = pd.concat([frame, part.reindex(case).reset_index(drop=True)], axis=1)
+        return frame
+
+    def assets_held(self) -> int:
+        """How many assets any store was seen to hold, a copy in each store counted."""
+        return int((self.object[:, ASSET_SLOTS] == Object.THERE).sum())
+
+    def readable_assets(self) -> NDArray[np.bool_]:
+        """The cases that are assets in a store whose bytes can be read, shape (memories, 6)."""
+        readable: NDArray[np.bool_] = self.object == Object.THERE
+        readable[:, [slot for slot in range(WIDTH) if slot not in ASSET_SLOTS]] = False
+        readable &= (self.memory != Memory.UNKNOWN)[:, None]
+        return readable
+
+    def _verified_elsewhere(self) -> NDArray[np.bool_]:
+        """Whether another store's copy of the asset was read and equals its edge's hash."""
+        read = self.hashes["sha256"].reindex(self.edges.index)
+        equal = (read.notna() & (read == self.edges["content_hash"])).to_numpy(dtype=bool)
+        verified = np.zeros(self.verdict.size, dtype=bool)
+        verified[self.edges.index[equal].to_numpy()] = True
+        own = verified.reshape(self.verdict.shape)
+        others: NDArray[np.bool_] = own.sum(axis=1, keepdims=True) - own > 0
+        return others
+
+    def _sibling_hash(self) -> NDArray[np.object_]:
+        """A hash that the ledger has for the same asset in another store, or null."""
+        flat = np.full(self.verdict.size, None, dtype=object)
+        hashes = self.edges["content_hash"]
+        flat[self.edges.index.to_numpy()] = hashes.where(hashes.notna(), None).to_numpy(object)
+        own = flat.reshape(self.verdict.shape)
+        siblings = np.full_like(own, None)
+        for slot in ASSET_SLOTS:
+            for other in ASSET_SLOTS:
+                if other != slot:
+                    empty = siblings[:, slot] == None  # noqa: E711 - element by element
+                    siblings[empty, slot] = own[empty, other]
+        return siblings
+
+
+def ledger_digest(edges: pd.DataFrame, memories: int) -> NDArray[np.uint64]:
+    """A number per memory that changes whenever any of its edges is written, made or deleted.
+
+    Args:
+        edges: ledger rows indexed by case; their ``version`` is their ``xmin``.
+        memories: how many memories there are.
+    """
+    memory, slot = np.divmod(edges.index.to_numpy(), WIDTH)
+    written = pd.util.hash_array(edges["version"].astype(str).to_numpy(dtype=object))
+    digest = np.zeros(memories, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        np.add.at(digest, memory, written * (2 * slot.astype(np.uint64) + np.uint64(1)))
+    return digest
+
+
+def build(partition: Partition, view: View) -> Cases:
+    """Lays the partition's ledger, rows, objects and hashes beside each other and judges them."""
+    replicas = _typed(partition)
+    memories = _memories(partition, replicas)
+    index = pd.MultiIndex.from_frame(memories[_MEMORY])
+    count = len(memories)
+
+    edges = _indexed(partition.edges, index, "artifact", "backend")
+    objects = _objects(partition, replicas, index)
+    row_at = _positions(partition.rows, index)
+    has_row = np.zeros(count, dtype=bool)
+    has_row[row_at] = True
+    memories = _with_rows(memories, partition.rows, row_at)
+
+    edge, sync = _edge_states(edges, count, view)
+    obj = _object_states(objects, edges, count, view)
+    memory = _memory_states(memories, has_row, edges, count, view)
+    verdict = TABLE[memory[:, None], edge, obj, sync]
+    return Cases(
+        memories, memory, edge, obj, sync, verdict, edges, objects,
+        _hashes(partition.hashes, index),
+        mixed=memories.duplicated(_KEY, keep=False).to_numpy(),
+    )  # fmt: skip
+
+
+def _typed(partition: Partition) -> pd.DataFrame:
+    """The canister's memories under the type that Neon or the ledger knows them by, if any."""
+    known = pd.concat(
+        [partition.rows[[*_MEMORY, "memory_id"]], partition.edges[[*_MEMORY, "memory_id"]]]
+    )
+    known = known.drop_duplicates(_MEMORY).drop_duplicates(_KEY, keep=False)
+    replicas = partition.replicas.rename(columns={"memory_id": "replica_id"})
+    replicas = replicas.merge(known.rename(columns={"memory_type": "known_type"}), "left", _KEY)
+    replicas["memory_type"] = replicas["known_type"].fillna(replicas["memory_type"])
+    replicas["memory_id"] = replicas["memory_id"].fillna(replicas["replica_id"])
+    return replicas.drop(columns="known_type").drop_duplicates(_MEMORY)
+
+
+def _memories(partition: Partition, replicas: pd.DataFrame) -> pd.DataFrame:
+    """Every memory that anything in the partition speaks of, once."""
+    columns = [*_MEMORY, "memory_id"]
+    parts = [partition.rows[columns], partition.edges[columns], replicas[columns]]
+    return pd.concat(parts).drop_duplicates(_MEMORY).reset_index(drop=True)
+
+
+def _positions(frame: pd.DataFrame, index: pd.MultiIndex) -> NDArray[np.intp]:
+    """Where each row's memory stands in ``index``; every row's memory is in it."""
+    return index.get_indexer(pd.MultiIndex.from_frame(frame[_MEMORY]))
+
+
+def _indexed(
+    frame: pd.DataFrame, index: pd.MultiIndex, artifact: str, backend: str
+) -> pd.DataFrame:
+    """``frame`` indexed by case, without its key columns; rows of unknown memories are dropped."""
+    slots = pd.MultiIndex.from_tuples([(a.value, b.value) for a, b in SLOTS])
+    slot = slots.get_indexer(pd.MultiIndex.from_frame(frame[[artifact, backend]]))
+    memory = _positions(frame, index)
+    known = (memory >= 0) & (slot >= 0)
+    frame = frame.drop(columns=[*_MEMORY, "memory_id", artifact, backend], errors="ignore")
+    frame = frame[known].set_axis(memory[known] * WIDTH + slot[known])
+    return frame[~frame.index.duplicated()]
+
+
+def _with_rows(
+    memories: pd.DataFrame, rows: pd.DataFrame, row_at: NDArray[np.intp]
+) -> pd.DataFrame:
+    """The memories with the columns of their rows in Neon, null where there is no row."""
+    columns = ["url", "pathname", "url_problem", "created_at", "written_at", "version"]
+    wanted = rows[columns].set_axis(row_at).add_prefix("row_")
+    wanted = wanted[~wanted.index.duplicated()].reindex(range(len(memories)))
+    return pd.concat([memories, wanted], axis=1)
+
+
+def _objects(partition: Partition, replicas: pd.DataFrame, index: pd.MultiIndex) -> pd.DataFrame:
+    """What the three stores hold, indexed by case, with the object columns and ``is_link``."""
+    rows = partition.rows
+    neon = rows[_MEMORY].assign(
+        object_location=None, object_size=None, object_version=rows["version"],
+        object_written_at=rows["written_at"], is_link=False, backend=Backend.NEON.value,
+    )  # fmt: skip
+    notes = rows["content_size"].notna().to_numpy()
+    contents = neon[notes].assign(
+        artifact=Artifact.ASSET.value, object_size=rows["content_size"][notes]
+    )
+    icp = replicas[_MEMORY].assign(
+        object_location="icp://" + replicas["capsule_id"] + "/" + replicas["replica_id"],
+        object_size=None, object_version=replicas["version"],
+        object_written_at=replicas["written_at"], is_link=False, backend=Backend.ICP.value,
+    )  # fmt: skip
+    assets = icp.assign(
+        artifact=Artifact.ASSET.value, object_size=replicas["size"],
+        is_link=~replicas["asset_there"].astype(bool),
+        declared_sha256=replicas["declared_sha256"],
+    )  # fmt: skip
+    blobs = partition.blobs.assign(is_link=False, backend=Backend.BLOB.value)
+    parts = [
+        neon.assign(artifact=Artifact.METADATA.value), contents,
+        icp.assign(artifact=Artifact.METADATA.value), assets, blobs,
+    ]  # fmt: skip
+    parts = [part for part in parts if len(part)] or [blobs]
+    frame = pd.concat(parts, ignore_index=True)
+    if "declared_sha256" not in frame:
+        frame["declared_sha256"] = None
+    frame["object_size"] = frame["object_size"].astype("Int64")
+    frame["object_written_at"] = pd.to_datetime(frame["object_written_at"], utc=True)
+    return _indexed(frame, index, "artifact", "backend")
+
+
+def _hashes(hashes: pd.DataFrame | None, index: pd.MultiIndex) -> pd.DataFrame:
+    """What was read in this run, indexed by case: always of an asset."""
+    columns = ["outcome", "read_size", "sha256", "md5", "read_detail"]
+    if hashes is None or hashes.empty:
+        return pd.DataFrame(columns=columns, dtype=object)
+    frame = hashes.assign(artifact=Artifact.ASSET.value)
+    return _indexed(frame, index, "artifact", "backend").reindex(columns=columns)
+
+
+def _edge_states(
+    edges: pd.DataFrame, count: int, view: View
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """States of edges and of their sync states, each of shape (memories, 6)."""
+    edge = np.full(count * WIDTH, Edge.NONE, dtype=np.int8)
+    sync = np.full(count * WIDTH, Sync.NONE, dtype=np.int8)
+    case = edges.index.to_numpy()
+    present = edges["present"].to_numpy(dtype=bool)
+    malformed = edges["malformed"].to_numpy(dtype=bool)
+    edge[case] = np.select([malformed, present], [Edge.MALFORMED, Edge.TRUE], Edge.FALSE)
+    state = edges["sync_state"].to_numpy(dtype=object)
+    touched = edges["updated_at"].fillna(edges["created_at"])
+    old = (touched.isna() | (touched < pd.Timestamp(view.stuck_before))).to_numpy(dtype=bool)
+    error = edges["sync_error"].notna().to_numpy(dtype=bool)
+    sync[case] = np.select(
+        [(state == "migrating") & old, state == "migrating", state == "failed", error],
+        [Sync.OLD, Sync.YOUNG, Sync.FAILED, Sync.ERROR],
+        Sync.IDLE,
+    )
+    return edge.reshape(count, WIDTH), sync.reshape(count, WIDTH)
+
+
+def _object_states(
+    objects: pd.DataFrame, edges: pd.DataFrame, count: int, view: View
+) -> NDArray[np.int8]:
+    """States of objects, shape (memories, 6): not seen is absent only where all was seen."""
+    states = np.empty((count, WIDTH), dtype=np.int8)
+    for number, (_, backend) in enumerate(SLOTS):
+        # Neon is judged table by table: what is unknown of it is the memory's state.
+        seen = view.complete(backend) or (backend is Backend.NEON and bool(view.unknown_types))
+        states[:, number] = Object.ABSENT if seen else Object.UNKNOWN
+    if view.complete(Backend.ICP) or view.stores.get(Backend.ICP) == StoreState.INCOMPLETE:
+        _unknown_capsules(states, edges, view)
+    flat = states.reshape(-1)
+    link = objects["is_link"].to_numpy(dtype=bool)
+    flat[objects.index.to_numpy()] = np.where(link, Object.LINK, Object.THERE)
+    return states
+
+
+def _unknown_capsules(states: NDArray[np.int8], edges: pd.DataFrame, view: View) -> None:
+    """Judges the canister capsule by capsule.
+
+    Where some capsules are unknown, a memory is absent only if its edge names a capsule that was
+    read whole; where its edge names none, it might be in any of them.
+    """
+    if not view.unknown_capsules:
+        return
+    states[:, ICP_SLOTS] = Object.UNKNOWN
+    on_icp = edges[np.isin(edges.index.to_numpy() % WIDTH, ICP_SLOTS)]
+    capsules = on_icp["location"].map(icp_capsule_id, na_action="ignore")
+    read_whole = capsules.notna() & ~capsules.isin(view.unknown_capsules)
+    states.reshape(-1)[on_icp.index[read_whole].to_numpy()] = Object.ABSENT
+
+
+def _memory_states(
+    memories: pd.DataFrame,
+    has_row: NDArray[np.bool_],
+    edges: pd.DataFrame,
+    count: int,
+    view: View,
+) -> NDArray[np.int8]:
+    """States of the memories' rows in Neon, shape (memories,)."""
+    memory, slot = np.divmod(edges.index.to_numpy(), WIDTH)
+    sign = np.zeros(count, dtype=bool)
+    sign[memory[~np.isin(slot, ICP_SLOTS)]] = True
+    in_neon = np.isin(slot, NEON_SLOTS)
+    known_deleted = np.zeros(count, dtype=bool)
+    known_deleted[memory[in_neon]] = True
+    known_deleted[memory[in_neon & edges["present"].to_numpy(dtype=bool)]] = False
+    unseen = memories["memory_type"].isin(view.unknown_types).to_numpy(dtype=bool)
+    blind = not view.complete(Backend.NEON) and not view.unknown_types
+    return np.select(
+        [has_row, unseen | blind, known_deleted, sign],
+        [Memory.THERE, Memory.UNKNOWN, Memory.DELETED, Memory.GONE],
+        Memory.NEVER,
+    ).astype(np.int8)

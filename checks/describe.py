@@ -1,0 +1,248 @@
+"""Findings as people and programs read them: identity, severity, both sides, and a sentence."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from checks.fingerprint import fingerprint
+from checks.kinds import IDENTITY, KINDS, Grain, Severity
+from checks.model import Artifact, Evidence, RepairState
+from checks.states import Object
+
+#: Kinds about bytes that are lost, rotten or in doubt in one store.
+_IN_DOUBT = frozenset({"missing", "hash_mismatch", "size_mismatch"})
+_BYTES_KINDS = frozenset({"hash_mismatch", "stale_hash"})
+_BACKEND = {"neon-db": "Neon", "vercel-blob": "Vercel Blob", "icp-canister": "the canister"}
+
+
+def identify(kind: str, case: dict[str, Any]) -> dict[str, str | None]:
+    """The identity of a finding: its grain's fields from ``case``, the others null."""
+    names = ("memory_id", "memory_type", "artifact", "backend", "location", "gallery_id")
+    identity: dict[str, str | None] = dict.fromkeys(names)
+    grain = KINDS[kind].grain
+    for name in IDENTITY[grain]:
+        identity[name] = case.get(name)
+    if grain is Grain.OBJECT:
+        identity["location"] = case.get("object_location") or case.get("location")
+    if grain is Grain.ASSET:
+        identity["artifact"] = Artifact.ASSET.value
+    if kind == "icp_only":
+        identity["backend"] = "icp-canister"
+    if kind == "type_mismatch":
+        identity["memory_type"] = None
+    return identity
+
+
+def severity(kind: str, case: dict[str, Any]) -> Severity:
+    """What the finding means for the promise made to the user.
+
+    Critical where bytes are lost, rotten or in doubt and no other verified replica holds them.
+    """
+    if KINDS[kind].always_info:
+        return Severity.INFO
+    if kind == "lost":
+        return Severity.CRITICAL
+    asset = case.get("artifact") == Artifact.ASSET
+    if kind in _IN_DOUBT and asset and not case.get("verified_elsewhere"):
+        return Severity.CRITICAL
+    return Severity.WARNING
+
+
+def describe(case: dict[str, Any]) -> dict[str, Any]:
+    """One case with its ``kind`` as a finding row (columns of ``run.FINDINGS``).
+
+    Null values of ``case`` must be None.
+    """
+    kind = case["kind"]
+    identity = identify(kind, case)
+    return {
+        "fingerprint": fingerprint(kind, **identity),
+        "kind": kind,
+        "severity": severity(kind, case).value,
+        **identity,
+        "expected": _json(_expected(case)),
+        "observed": _json(_observed(case)),
+        "evidence": _evidence(case).value,
+        "explanation": _SENTENCES[kind](case),
+        "repair": RepairState.NONE.value,
+        "repair_detail": None,
+    }
+
+
+def plain_records(cases: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as dictionaries with None for every kind of missing value."""
+    columns = [str(name) for name in cases.columns]
+    lists = [
+        cases[name].astype(object).where(cases[name].notna(), None).tolist() for name in columns
+    ]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True)]
+
+
+def _evidence(case: dict[str, Any]) -> Evidence:
+    if case.get("outcome") in ("read", "gone", "changed", "failed"):
+        return Evidence.SHA256
+    return Evidence.LOOKUP if case.get("confirmed") else Evidence.LISTING
+
+
+def _expected(case: dict[str, Any]) -> dict[str, Any]:
+    """What the ledger says; empty where it says nothing."""
+    if case.get("edge_id") is None:
+        return {}
+    names = ("present", "location", "content_hash", "size_bytes", "sync_state", "sync_error")
+    return _known({name: case.get(name) for name in names})
+
+
+def _observed(case: dict[str, Any]) -> dict[str, Any]:
+    """What the store was seen to hold."""
+    read = case.get("outcome") == "read"
+    there = case.get("object_state") == Object.THERE and case.get("outcome") != "gone"
+    return {"present": there} | _known(
+        {
+            "location": case.get("object_location"),
+            "content_hash": case.get("sha256") if read else None,
+            "size_bytes": case.get("read_size") if read else case.get("object_size"),
+            "written_at": case.get("object_written_at"),
+            "link_only": True if case.get("object_state") == Object.LINK else None,
+        }
+    )
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, default=_text, ensure_ascii=False)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _what(case: dict[str, Any]) -> str:
+    """``the asset of image 3f2a…``: what an edge's finding is about."""
+    return f"the {case['artifact']} of {case['memory_type']} {case['memory_id']}"
+
+
+def _where(case: dict[str, Any]) -> str:
+    return _BACKEND.get(str(case.get("backend")), str(case.get("backend")))
+
+
+def _day(value: Any) -> str:
+    return f"{value:%d %b %Y}".lstrip("0") if isinstance(value, datetime) else "an unknown day"
+
+
+def _elsewhere(case: dict[str, Any]) -> str:
+    if case.get("artifact") != Artifact.ASSET:
+        return ""
+    if case.get("verified_elsewhere"):
+        return " Another store's copy was read in this run and equals the ledger's hash."
+    return " No other copy was verified in this run."
+
+
+def _missing(case: dict[str, Any]) -> str:
+    if case.get("outcome") == "gone":
+        return (
+            f"{_where(case)} lists {_what(case)}, but its bytes can't be read: they are not there."
+            f"{_elsewhere(case)}"
+        )
+    return (
+        f"The ledger says since {_day(case.get('updated_at'))} that {_where(case)} holds "
+        f"{_what(case)}; it is not in the complete listing.{_elsewhere(case)}"
+    )
+
+
+def _size(case: dict[str, Any]) -> str:
+    seen = case["read_size"] if case.get("outcome") == "read" else case["object_size"]
+    return (
+        f"The ledger says {case['size_bytes']} bytes, {_where(case)} has {seen} for {_what(case)}, "
+        f"last written {_day(case.get('object_written_at'))}, before the ledger's row."
+        f"{_elsewhere(case)}"
+    )
+
+
+def _hash(case: dict[str, Any]) -> str:
+    return (
+        f"{_what(case).capitalize()} in {_where(case)} was read twice and its SHA-256 is not the "
+        f"ledger's, although it was last written {_day(case.get('object_written_at'))}, before "
+        f"the ledger's row: the bytes changed by themselves.{_elsewhere(case)}"
+    )
+
+
+def _stale_hash(case: dict[str, Any]) -> str:
+    return (
+        f"{_what(case).capitalize()} in {_where(case)} was written "
+        f"{_day(case.get('object_written_at'))}, after the ledger's row "
+        f"({_day(case.get('updated_at'))}), and differs from it.{_elsewhere(case)}"
+    )
+
+
+def _stuck(case: dict[str, Any]) -> str:
+    there = case["object_state"] == Object.THERE
+    found = "it is there" if there else "it is not there"
+    return (
+        f"The copy of {_what(case)} to {_where(case)} has been under way since "
+        f"{_day(case.get('updated_at'))}; {found}."
+    )
+
+
+def _bad_location(case: dict[str, Any]) -> str:
+    problem = case.get("location_problem") or case.get("row_url_problem") or "it is empty"
+    if case.get("edge_id") is not None and case.get("malformed"):
+        return f"The ledger's location of {_what(case)} names no object: {problem}."
+    return (
+        f"The url in the row of {case['memory_type']} {case['memory_id']} is unusable: {problem}."
+    )
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "lost": lambda c: (
+        f"The asset of {c['memory_type']} {c['memory_id']} was promised, and none of the stores "
+        "holds it."
+    ),
+    "missing": _missing,
+    "size_mismatch": _size,
+    "hash_mismatch": _hash,
+    "stale_hash": _stale_hash,
+    "stuck": _stuck,
+    "invalid_location": _bad_location,
+    "invalid_id": lambda c: (
+        f"{_where(c).capitalize()} has a {c['memory_type']} under an id that is no canonical UUID."
+    ),
+    "external_only": lambda c: (
+        f"The ledger says that the canister holds {_what(c)}; it holds only a link to it."
+    ),
+    "deleted_memory": lambda c: (
+        f"Neon no longer has {c['memory_type']} {c['memory_id']}, but edges or objects are left."
+    ),
+    "unmarked": lambda c: (
+        f"{_where(c).capitalize()} holds {_what(c)}; the ledger says it does not."
+    ),
+    "untracked": lambda c: f"{_where(c).capitalize()} holds {_what(c)}; the ledger has no row.",
+    "sync_failed": lambda c: (
+        f"The last copy of {_what(c)} to {_where(c)} failed and nothing is there."
+    ),
+    "stale_failure": lambda c: (
+        f"The ledger shows a failure for {_what(c)} in {_where(c)}, but it is there."
+    ),
+    "dangling_edge": lambda c: (
+        f"The ledger has a row about {_what(c)} in {_where(c)}; no store has that memory."
+    ),
+    "unverifiable": lambda c: (
+        f"The bytes of {_what(c)} in {_where(c)} could not be compared: "
+        f"{c.get('read_detail') or 'they could not be read'}."
+    ),
+    "icp_only": lambda c: (
+        f"The canister holds {c['memory_type']} {c['memory_id']}, and nothing in Neon says that "
+        "it was ever there."
+    ),
+    "hash_unknown": lambda c: f"{_where(c).capitalize()} holds {_what(c)}; no hash is recorded.",
+    "orphaned": lambda c: f"Nothing refers to this object in {_where(c)}.",
+    "unclassified": lambda c: f"Nothing refers to anything in this folder of {_where(c)}.",
+    "type_mismatch": lambda c: f"The id {c['memory_id']} is used by memories of two types.",
+}

@@ -1,0 +1,245 @@
+"""From states to finding kinds: contents compared, memories judged as a whole.
+
+The state table decides about one artifact in one store; what it can't see is decided here: whether
+contents agree (:func:`_compare`), and what a memory's cases mean together (:func:`judge`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from checks.cases import ASSET_SLOTS, SLOT_NUMBER, WIDTH, Cases, View
+from checks.model import Artifact, Backend
+from checks.states import Edge, Memory, Object, Sync, Verdict
+
+#: Kinds that follow from the state table's verdict alone.
+_KIND_OF_VERDICT = {
+    Verdict.MISSING: "missing",
+    Verdict.UNTRACKED: "untracked",
+    Verdict.UNMARKED: "unmarked",
+    Verdict.STUCK: "stuck",
+    Verdict.SYNC_FAILED: "sync_failed",
+    Verdict.EXTERNAL_ONLY: "external_only",
+    Verdict.INVALID_LOCATION: "invalid_location",
+    Verdict.STALE_FAILURE: "stale_failure",
+}
+_GRACE_KINDS = ("untracked", "unmarked")
+_METADATA_ON_ICP = SLOT_NUMBER[Artifact.METADATA, Backend.ICP]
+_BLOB_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What was concluded about one partition.
+
+    Attributes:
+        findings: the cases that differ, columns of ``Cases.frame`` and ``kind``; a finding about a
+            whole memory or asset stands on one of its cases.
+        edges: ledger rows seen.
+        compared: of these, those about which something could be concluded.
+        agree: of these, those that no finding is about.
+        parts: the cases behind a finding about a whole memory that its repair changes.
+    """
+
+    findings: pd.DataFrame
+    parts: pd.DataFrame
+    edges: int
+    compared: int
+    agree: int
+
+
+def judge(cases: Cases, view: View) -> Judgement:
+    """All findings of a partition except those about objects that no memory is known for."""
+    whole = _memory_kinds(cases, view)
+    settled = np.isin(whole, ["dangling_edge", "deleted_memory", "icp_only", "type_mismatch", "-"])
+    kinds = np.full(cases.verdict.shape, "", dtype=object)
+    for verdict, kind in _KIND_OF_VERDICT.items():
+        kinds[(cases.verdict == verdict) & ~settled[:, None]] = kind
+    _compare(cases, kinds, settled)
+    _apply_grace(cases, kinds, view)
+
+    parts = [cases.frame(kinds != "").assign(kind=kinds[kinds != ""])]
+    parts += _whole_memory_findings(cases, whole)
+    parts.append(_on_asset(cases, _lost(cases, kinds, settled, view)).assign(kind="lost"))
+    parts.append(_bad_urls(cases, kinds, settled))
+    findings = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    return Judgement(findings, _parts(cases, whole), *_agreement(cases, kinds, whole))
+
+
+def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
+    """What a memory as a whole is: a kind, ``-`` for nothing can be said, or empty."""
+    held = np.isin(cases.object, [Object.THERE, Object.LINK]).any(axis=1)
+    tracked = (cases.edge != Edge.NONE).any(axis=1)
+    blind = _blind(cases, view).any(axis=1)
+    rowless = np.isin(cases.memory, [Memory.GONE, Memory.NEVER, Memory.DELETED])
+    remnants = (cases.verdict == Verdict.REMNANT).any(axis=1)
+    new_on_icp = (cases.verdict == Verdict.ICP_ONLY).any(axis=1)
+    young = (cases.sync == Sync.YOUNG).any(axis=1)
+    conditions = [
+        cases.mixed,
+        cases.memory == Memory.UNKNOWN,
+        rowless & tracked & young,
+        rowless & tracked & ~held & blind,
+        rowless & tracked & ~held,
+        np.isin(cases.memory, [Memory.GONE, Memory.DELETED]) & remnants & held,
+        (cases.memory == Memory.NEVER) & new_on_icp,
+    ]
+    kinds = ["type_mismatch", "-", "-", "-", "dangling_edge", "deleted_memory", "icp_only"]
+    return np.select(conditions, kinds, "").astype(object)
+
+
+def _blind(cases: Cases, view: View) -> NDArray[np.bool_]:
+    """Slots that may hold something although nothing was seen, shape (memories, 6).
+
+    A store that is not configured is taken as empty for a memory only where the ledger has no row
+    about that store.
+    """
+    unknown: NDArray[np.bool_] = cases.object == Object.UNKNOWN
+    for slot, backend in enumerate(Backend):
+        if not view.configured(backend):
+            for number in (slot, slot + len(Backend)):
+                unknown[:, number] &= cases.edge[:, number] != Edge.NONE
+    return unknown
+
+
+def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_]) -> None:
+    """Compares the contents where ledger and store agree that an asset is there."""
+    comparable = np.isin(cases.verdict, [Verdict.COMPARE, Verdict.STALE_FAILURE])
+    chosen = comparable & ~settled[:, None]
+    chosen[:, [n for n in range(WIDTH) if n not in ASSET_SLOTS]] = False
+    case = np.flatnonzero(chosen.ravel())
+    edges = cases.edges.reindex(case)
+    objects = cases.objects.reindex(case)
+    hashes = cases.hashes.reindex(case)
+    flat = kinds.reshape(-1)
+
+    read = (hashes["outcome"] == "read").to_numpy(dtype=bool)
+    size = objects["object_size"].where(~read, hashes["read_size"])
+    size_differs = _differ(size, edges["size_bytes"])
+    hash_differs = read & _differ(hashes["sha256"], edges["content_hash"])
+    written = (objects["object_written_at"] > edges["updated_at"]).to_numpy(dtype=bool)
+    conditions = [
+        (hashes["outcome"] == "gone").to_numpy(dtype=bool),
+        (size_differs | hash_differs) & written,
+        size_differs,
+        hash_differs,
+        flat[case] != "",
+        hashes["outcome"].isin(["changed", "failed"]).to_numpy(dtype=bool),
+        edges["content_hash"].isna().to_numpy(dtype=bool),
+    ]
+    kinds_then = [
+        "missing", "stale_hash", "size_mismatch", "hash_mismatch", "stale_failure", "unverifiable",
+        "hash_unknown",
+    ]  # fmt: skip
+    flat[case] = np.select(conditions, kinds_then, "")
+
+
+def _differ(left: pd.Series, right: pd.Series) -> NDArray[np.bool_]:
+    """Where both values are known and differ: an unknown one never counts as different."""
+    return ((left != right) & left.notna() & right.notna()).to_numpy(dtype=bool)
+
+
+def _apply_grace(cases: Cases, kinds: NDArray[np.object_], view: View) -> None:
+    """Takes back what is said of objects and rows young enough to be in flight."""
+    flat = kinds.reshape(-1)
+    case = np.flatnonzero(np.isin(flat, _GRACE_KINDS))
+    object_young = _after(cases.objects.reindex(case)["object_written_at"], view.grace_after)
+    row_young = _after(cases.memories["row_created_at"].iloc[case // WIDTH], view.grace_after)
+    flat[case[object_young | row_young]] = ""
+
+
+def _after(times: pd.Series, moment: datetime) -> NDArray[np.bool_]:
+    return (pd.to_datetime(times, utc=True) > pd.Timestamp(moment)).to_numpy(dtype=bool)
+
+
+def _whole_memory_findings(cases: Cases, whole: NDArray[np.object_]) -> list[pd.DataFrame]:
+    """Findings about memories as a whole, each on one of the memory's cases.
+
+    A dangling edge is a finding per edge. A memory that the ledger knows to be deleted and whose
+    canister copy is left is an orphan in the canister (its blob is found among the objects).
+    """
+    dangling = (cases.edge != Edge.NONE) & (whole == "dangling_edge")[:, None]
+    parts = [cases.frame(dangling).assign(kind="dangling_edge")]
+    parts.extend(
+        _first_case(cases, whole == kind).assign(kind=kind)
+        for kind in ("deleted_memory", "icp_only", "type_mismatch")
+    )
+    orphan = np.zeros(cases.verdict.shape, dtype=bool)
+    orphan[:, _METADATA_ON_ICP] = cases.verdict[:, _METADATA_ON_ICP] == Verdict.ORPHAN
+    parts.append(cases.frame(orphan & (whole == "")[:, None]).assign(kind="orphaned"))
+    return parts
+
+
+def _parts(cases: Cases, whole: NDArray[np.object_]) -> pd.DataFrame:
+    """What the repair of a whole-memory finding changes.
+
+    Of a deleted memory the edges that claim an object which is gone; of a memory that is on ICP
+    alone the objects that have no edge.
+    """
+    remnants = (cases.edge == Edge.TRUE) & (cases.object == Object.ABSENT)
+    remnants &= (whole == "deleted_memory")[:, None]
+    untracked = (cases.verdict == Verdict.ICP_ONLY) & (whole == "icp_only")[:, None]
+    return pd.concat(
+        [
+            cases.frame(remnants).assign(kind="deleted_memory"),
+            cases.frame(untracked).assign(kind="icp_only"),
+        ],
+        ignore_index=True,
+    )
+
+
+def _first_case(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
+    """One case of each chosen memory: of ``type_mismatch`` one per memory id."""
+    chosen = np.zeros(cases.verdict.shape, dtype=bool)
+    chosen[:, 0] = memories
+    return cases.frame(chosen).drop_duplicates(["key_hi", "key_lo"])
+
+
+def _on_asset(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
+    chosen = np.zeros(cases.verdict.shape, dtype=bool)
+    chosen[:, _BLOB_ASSET] = memories
+    return cases.frame(chosen)
+
+
+def _lost(
+    cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_], view: View
+) -> NDArray[np.bool_]:
+    """Memories whose asset was promised and which no store holds, shape (memories,).
+
+    Promised by an asset edge or by the row's own URL. Not said while a copy is under way, while a
+    location names nothing (the object may lie somewhere), or where a store could not be looked at.
+    """
+    assets = np.zeros(WIDTH, dtype=bool)
+    assets[ASSET_SLOTS] = True
+    promised = (cases.edge[:, assets] != Edge.NONE).any(axis=1)
+    promised = promised | cases.memories["row_pathname"].notna().to_numpy(dtype=bool)
+    gone = (cases.object == Object.THERE) & (kinds == "missing")
+    held = ((cases.object == Object.THERE) & ~gone)[:, assets].any(axis=1)
+    doubt = _blind(cases, view)[:, assets].any(axis=1)
+    doubt |= (cases.sync[:, assets] == Sync.YOUNG).any(axis=1)
+    doubt |= (cases.edge[:, assets] == Edge.MALFORMED).any(axis=1)
+    elsewhere = cases.memories["row_url_problem"]
+    doubt |= (elsewhere.notna() & cases.memories["row_url"].notna()).to_numpy(dtype=bool)
+    lost: NDArray[np.bool_] = (cases.memory == Memory.THERE) & ~settled & promised & ~held & ~doubt
+    return lost
+
+
+def _bad_urls(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_]) -> pd.DataFrame:
+    """Rows whose own URL names no object of the store, where the edge is not already reported."""
+    bad = cases.memories["row_url_problem"].notna().to_numpy(dtype=bool)
+    bad = bad & (kinds[:, _BLOB_ASSET] != "invalid_location") & ~settled
+    return _on_asset(cases, bad).assign(kind="invalid_location")
+
+
+def _agreement(
+    cases: Cases, kinds: NDArray[np.object_], whole: NDArray[np.object_]
+) -> tuple[int, int, int]:
+    """Edges seen, edges something could be concluded about, edges that agree."""
+    edges = cases.edge != Edge.NONE
+    silent = np.isin(cases.verdict, [Verdict.UNKNOWN, Verdict.IN_FLIGHT]) | (whole == "-")[:, None]
+    compared = edges & ~silent
+    agree = compared & (kinds == "") & (whole == "")[:, None]
+    return int(edges.sum()), int(compared.sum()), int(agree.sum())

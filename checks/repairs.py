@@ -1,0 +1,159 @@
+"""What a ledger repair changes, worked out from what was observed; nothing is written here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from checks.kinds import KINDS
+from checks.model import Artifact, Backend, SyncState
+from checks.states import Edge, Object
+
+Action = Literal["insert", "update", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRepair:
+    """One change of one row of ``storage_edges``, with the row as it was observed.
+
+    Attributes:
+        fingerprint: of the finding that it mends.
+        kind: of that finding.
+        action: ``insert``, ``update`` or ``delete``.
+        memory_id, memory_type, artifact, backend: the edge's key.
+        edge_id, version: the row's id and ``xmin`` as observed; None for an insert.
+        values: columns of ``storage_edges`` and their new values; empty for a delete.
+        row_must_exist: an insert is made only while the memory's row is there (True) or only while
+            it is not (False: a memory that lives on ICP alone).
+    """
+
+    fingerprint: str
+    kind: str
+    action: Action
+    memory_id: str
+    memory_type: str
+    artifact: str
+    backend: str
+    edge_id: str | None = None
+    version: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    row_must_exist: bool = True
+    takes_away: bool = False
+
+
+def plan(findings: pd.DataFrame, parts: pd.DataFrame, run_id: str) -> list[EdgeRepair]:
+    """The ledger repairs for confirmed findings, in their order; none where there is nothing to do.
+
+    Args:
+        findings: columns of ``Cases.frame``, ``kind`` and ``fingerprint``.
+        parts: ``Judgement.parts`` with the ``fingerprint`` of the finding that each belongs to.
+        run_id: goes into the error texts, so that a row says who wrote it.
+    """
+    whole = ("deleted_memory", "icp_only")
+    single = findings[~findings["kind"].isin(whole)]
+    return [*_each(single, run_id), *_each(parts, run_id)]
+
+
+def _each(cases: pd.DataFrame, run_id: str) -> Iterator[EdgeRepair]:
+    for case in cases.to_dict("records"):
+        change = _change({str(k): _plain(v) for k, v in case.items()}, run_id)
+        if change is not None:
+            yield change
+
+
+def _plain(value: Any) -> Any:
+    """``value``, or None for any of pandas' ways to say that there is none."""
+    return None if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else value
+
+
+def _change(case: dict[str, Any], run_id: str) -> EdgeRepair | None:
+    """The repair of one case, or None where the ledger can't mend it."""
+    kind = case["kind"]
+    if KINDS[kind].ledger_repair is None:
+        return None
+    if kind == "dangling_edge":
+        return _repair(case, "delete", {}, takes_away=True)
+    if case["edge_state"] == Edge.NONE:
+        return _repair(case, "insert", _as_observed(case)) if _can_insert(case) else None
+    values = _new_values(case, run_id)
+    if not values:
+        return None
+    takes_away = bool(case["present"]) and values.get("present") is False
+    return _repair(case, "update", values, takes_away=takes_away)
+
+
+def _can_insert(case: dict[str, Any]) -> bool:
+    return case["kind"] in ("untracked", "icp_only") and case["object_state"] == Object.THERE
+
+
+def _repair(
+    case: dict[str, Any], action: Action, values: dict[str, Any], *, takes_away: bool = False
+) -> EdgeRepair:
+    return EdgeRepair(
+        fingerprint=case["fingerprint"], kind=case["kind"], action=action,
+        memory_id=case["memory_id"], memory_type=case["memory_type"],
+        artifact=case["artifact"], backend=case["backend"],
+        edge_id=case["edge_id"], version=case["version"], values=values,
+        row_must_exist=case["kind"] != "icp_only", takes_away=takes_away,
+    )  # fmt: skip
+
+
+def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
+    """The columns that an existing edge's repair changes; empty where there is nothing to mend."""
+    there = case["object_state"] == Object.THERE
+    values: dict[str, Any] = {}
+    match case["kind"]:
+        case "missing":
+            values = _failed(f"missing: {case['backend']} does not have it", run_id)
+        case "stuck" if not there:
+            values = _failed("stuck: the copy did not come to an end", run_id)
+        case "unmarked" | "stuck":
+            values = _as_observed(case)
+        case "stale_failure":
+            values = {"sync_state": SyncState.IDLE.value, "sync_error": None}
+        case "deleted_memory" | "external_only":
+            values = {"present": False, "sync_state": SyncState.IDLE.value}
+        case "invalid_location" if there and case["malformed"]:
+            values = {"location": case["object_location"]}
+        case "hash_unknown" if _hash_is_safe(case):
+            values = _hashed(case)
+        case "stale_hash" if _hash_is_safe(case) and not case["verified_elsewhere"]:
+            values = _hashed(case)
+    return values
+
+
+def _failed(error: str, run_id: str) -> dict[str, Any]:
+    return {
+        "present": False,
+        "sync_state": SyncState.FAILED.value,
+        "sync_error": f"{error} (edgekeeper {run_id})",
+    }
+
+
+def _as_observed(case: dict[str, Any]) -> dict[str, Any]:
+    """The edge as the store was seen to hold it; a hash only where the bytes were read."""
+    values: dict[str, Any] = {
+        "present": True,
+        "sync_state": SyncState.IDLE.value,
+        "sync_error": None,
+    }
+    if case["backend"] != Backend.NEON:
+        values["location"] = case["object_location"]
+    if case["artifact"] == Artifact.ASSET:
+        read = case["outcome"] == "read"
+        size = case["read_size"] if read else case["object_size"]
+        if size is not None:
+            values["size_bytes"] = int(size)
+        if read:
+            values["content_hash"] = case["sha256"]
+    return values
+
+
+def _hash_is_safe(case: dict[str, Any]) -> bool:
+    """Whether the bytes were read and no other edge of the asset has another hash."""
+    return case["outcome"] == "read" and case["sibling_hash"] in (None, case["sha256"])
+
+
+def _hashed(case: dict[str, Any]) -> dict[str, Any]:
+    return {"content_hash": case["sha256"], "size_bytes": int(case["read_size"])}

@@ -1,0 +1,123 @@
+# ruff: noqa: FBT002 - Typer takes options from arguments with defaults
+"""``edgekeeper audit``: the nightly audit, by hand."""
+
+from typing import Annotated, Any
+
+import typer
+
+from checks.errors import UsageError
+from checks.model import Backend, RepairPolicy
+from edgekeeper.cli.command import command
+from edgekeeper.cli.engine import running
+from edgekeeper.cli.output import Output
+from edgekeeper.cli.summary import print_run
+
+_AVAILABLE = (RepairPolicy.NONE, RepairPolicy.LEDGER)
+
+Repair = Annotated[
+    RepairPolicy,
+    typer.Option(
+        help="How far the audit may go: none writes nothing to the ledger; ledger mends "
+        "what the ledger says; content copies bytes; purge removes old orphans.",
+    ),
+]
+Verify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BUDGET",
+        help="Bytes to read and hash: 500MB, 5GB, 0 or all. Default: EDGEKEEPER_VERIFY_BUDGET.",
+    ),
+]
+Stores = Annotated[
+    list[Backend] | None,
+    typer.Option("--store", help="Look at this store only; may be repeated."),
+]
+AllowPercent = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=100, metavar="N",
+        help="Let repairs take away up to this percent of a store's present edges, this once. "
+        "Default: EDGEKEEPER_BREAKER_PERCENT.",
+    ),
+]  # fmt: skip
+
+
+@command
+def audit(
+    out: Output,
+    repair: Repair = RepairPolicy.NONE,
+    verify: Verify = None,
+    stores: Stores = None,
+    allow_percent: AllowPercent = None,
+    over_quota: Annotated[
+        bool, typer.Option("--over-quota", help="Run although the month's quota would be passed.")
+    ] = False,
+    accept_new_store: Annotated[
+        bool,
+        typer.Option("--accept-new-store", help="These are other stores than before, on purpose."),
+    ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN_ID", help="Go on with a run interrupted within a day."),
+    ] = None,
+) -> int:
+    """List what is in the stores, compare it with the ledger, explain every difference.
+
+    Writes nothing to the ledger unless told to with --repair. The report and every finding are in
+    the run's directory; the last line names the next step.
+
+    Example: edgekeeper audit
+
+    Example: edgekeeper audit --verify 5GB --repair ledger
+
+    Example: edgekeeper audit --store vercel-blob --json -
+
+    Exit codes: 0 nothing open; 1 findings of severity warning or critical are open; 2 usage or
+    settings; 3 a store could not be read whole, or the breaker refused; 4 another run holds the
+    lock; 5 internal error; 130 interrupted, resumable.
+    """
+    check_options(repair, verify)
+    record = run_audit(
+        out,
+        repair=repair.value,
+        verify=verify,
+        stores=[store.value for store in stores] if stores else None,
+        allow_percent=allow_percent,
+        over_quota=over_quota,
+        accept_new_store=accept_new_store,
+        resume=resume,
+    )
+    return finish(out, record)
+
+
+def check_options(repair: RepairPolicy, verify: str | None) -> None:
+    """Refuses what can't be done. Raises UsageError."""
+    from tasks.settings import byte_budget  # noqa: PLC0415 - --help does without
+
+    if repair not in _AVAILABLE:
+        raise UsageError(
+            f"--repair {repair.value} is not available yet; use none or ledger. Nothing was done."
+        )
+    if verify is not None:
+        try:
+            byte_budget(verify)
+        except ValueError as error:
+            raise UsageError(f"--verify {verify}: {error}.") from None
+
+
+def run_audit(out: Output, **parameters: Any) -> dict[str, Any]:
+    """Runs the audit's flow and gives its record."""
+    with running(out) as run:
+        from flows.nightly_audit import nightly_audit  # noqa: PLC0415 - imports Prefect
+
+        return run(nightly_audit, **parameters)
+
+
+def finish(out: Output, record: dict[str, Any]) -> int:
+    """Tells the outcome, and gives the exit code."""
+    from checks.run import RunRecord, exit_code  # noqa: PLC0415
+
+    out.json(record)
+    run = RunRecord.model_validate(record)
+    print_run(out, run)
+    return exit_code(run)

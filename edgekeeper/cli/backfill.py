@@ -1,0 +1,63 @@
+# ruff: noqa: FBT002 - Typer takes options from arguments with defaults
+"""``edgekeeper backfill``: the edges of memories that are older than the ledger."""
+
+from typing import Annotated, Any
+
+import typer
+
+from edgekeeper.cli.command import command
+from edgekeeper.cli.engine import running
+from edgekeeper.cli.output import Output
+
+
+@command
+def backfill(
+    out: Output,
+    hash_content: Annotated[
+        bool,
+        typer.Option("--hash/--no-hash", help="Download and hash the blobs while at it."),
+    ] = False,
+    batch: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Memories in one transaction.")
+    ] = 5_000,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin again instead of where the last one ended.")
+    ] = False,
+) -> int:
+    """Create the ledger's rows for all memories that existed before it.
+
+    Safe on a live database: short transactions, no lock on the app's tables; a row that is there
+    is left as it is. Interrupted, it goes on where it was. `edgekeeper revert` takes it back.
+
+    Example: edgekeeper backfill
+
+    Example: edgekeeper backfill --hash --batch 1000
+
+    Exit codes: 0 done; 1 done, rows were found that need a person; 2 usage or settings; 3 a store
+    could not be reached; 4 another run holds the lock; 5 internal error; 130 interrupted.
+    """
+    record = run_backfill(out, hash_content=hash_content, batch=batch, restart=restart)
+    return finish(out, record)
+
+
+def run_backfill(out: Output, **parameters: Any) -> dict[str, Any]:
+    """Runs the back-fill's flow and gives its record."""
+    with running(out) as run:
+        from flows.backfill import backfill as backfill_flow  # noqa: PLC0415 - imports Prefect
+
+        return run(backfill_flow, **parameters)
+
+
+def finish(out: Output, record: dict[str, Any]) -> int:
+    """Tells the outcome, and gives the exit code."""
+    from checks.run import RunRecord, exit_code  # noqa: PLC0415
+
+    out.json(record)
+    run = RunRecord.model_validate(record)
+    out.say(f"The ledger has {run.edges.total:,} edges.")
+    if run.counts:
+        out.table(("finding", "count"), sorted(run.counts.items()))
+    if run.report:
+        out.say(f"Report: {run.report}")
+    out.say("Next: edgekeeper audit")
+    return exit_code(run)

@@ -1,0 +1,123 @@
+# ruff: noqa: FBT002 - Typer takes options from arguments with defaults
+"""``edgekeeper findings``: what a run found, to be read, filtered and piped."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from edgekeeper.cli.command import command
+from edgekeeper.cli.output import Output
+
+if TYPE_CHECKING:
+    from checks.run import Finding
+    from tasks.run_directory import RunDirectory
+
+Format = Literal["table", "csv", "json"]
+_COLUMNS = ("severity", "kind", "memory_type", "memory_id", "artifact", "backend", "location",
+            "repair", "fingerprint")  # fmt: skip
+
+
+@command
+def findings(
+    out: Output,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run", metavar="ID", help="Of this run; default: the last finished audit."),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="K", help="Only this kind, such as missing.")
+    ] = None,
+    open_only: Annotated[
+        bool, typer.Option("--open", help="Only those that nobody mended or acknowledged.")
+    ] = False,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print them.")] = "table",
+) -> int:
+    """List the findings of a run, all of them, the worst first.
+
+    Example: edgekeeper findings --open
+
+    Example: edgekeeper findings --kind missing --format csv > missing.csv
+
+    Exit codes: 0 nothing of severity warning or critical is among them; 1 something is; 2 there is
+    no such run or kind.
+    """
+    found = list(_chosen(run_id, kind, open_only=open_only))
+    rows = [each.model_dump(mode="json") for each in found]
+    out.json({"findings": rows})
+    if output_format == "json":
+        out.product(_json(rows))
+    elif output_format == "csv":
+        out.product(_csv(rows))
+    else:
+        out.table(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
+        out.say(f"{len(rows):,} findings" if rows else "No findings.")
+    now = datetime.now(UTC)
+    return int(any(each.is_open(now) and each.severity != "info" for each in found))
+
+
+def _chosen(run_id: str | None, kind: str | None, *, open_only: bool) -> list["Finding"]:
+    """The findings that were asked for. Raises UsageError."""
+    from checks.errors import UsageError  # noqa: PLC0415 - --help does without
+    from checks.kinds import KINDS  # noqa: PLC0415
+    from checks.run import findings_of  # noqa: PLC0415
+
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"--kind {kind}: there is no such kind. There are: {', '.join(KINDS)}.")
+    directory = _directory(run_id)
+    if not directory.findings_parquet.is_file():
+        raise UsageError(f"Run {directory.run_id} has no findings: it did not come to its end.")
+    now = datetime.now(UTC)
+    return [
+        each
+        for each in findings_of(directory.read_findings())
+        if (kind is None or each.kind == kind) and (not open_only or each.is_open(now))
+    ]
+
+
+def _directory(run_id: str | None) -> "RunDirectory":
+    """The directory of the run, or of the last audit that has findings. Raises UsageError."""
+    from checks.errors import UsageError  # noqa: PLC0415
+    from tasks.run_directory import (  # noqa: PLC0415
+        RunDirectory,
+        existing,
+        former_runs,
+        local_home,
+    )
+    from tasks.settings import load_settings  # noqa: PLC0415
+
+    home = local_home(load_settings().home)
+    if run_id is not None:
+        return existing(home, run_id)
+    for run in former_runs(home).runs:
+        directory = RunDirectory(home, run.run_id)
+        if run.flow == "nightly-audit" and directory.findings_parquet.is_file():
+            return directory
+    raise UsageError(f"There is no finished audit in {home} yet; start with: edgekeeper audit")
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    import json  # noqa: PLC0415
+
+    return json.dumps(rows, indent=2, ensure_ascii=True)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """The rows for a spreadsheet, which must not take a cell for a formula."""
+    import csv  # noqa: PLC0415
+    import io  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    from checks.run import FINDINGS  # noqa: PLC0415
+    from tasks.run_directory import harmless  # noqa: PLC0415
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FINDINGS.names)
+    for row in rows:
+        values = (row[name] for name in FINDINGS.names)
+        writer.writerow(
+            "" if v is None else harmless(json.dumps(v) if isinstance(v, dict) else str(v))
+            for v in values
+        )
+    return text.getvalue()

@@ -1,0 +1,71 @@
+# ruff: noqa: FBT002 - Typer takes options from arguments with defaults
+"""``edgekeeper revert``: put back what a run changed in the ledger."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekeeper.cli.command import command
+from edgekeeper.cli.output import Output
+
+if TYPE_CHECKING:
+    from tasks.journal import RevertReport
+
+
+@command
+def revert(
+    out: Output,
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to undo.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be put back.")
+    ] = False,
+) -> int:
+    """Put a run's changes to the ledger back, newest first, from the journal.
+
+    A row that was changed since is reported and left as it is.
+
+    Example: edgekeeper revert 20261123T031500Z-7f3a --dry-run
+
+    Example: edgekeeper revert 20261123T031500Z-7f3a
+
+    Exit codes: 0 all put back; 1 rows were left, since somebody wrote to them; 2 no such run in
+    the journal; 3 the database can't be reached; 4 another run holds the lock; 130 interrupted:
+    run it again.
+    """
+    report = _reverted(run_id, dry_run=dry_run)
+    out.json({"run_id": run_id, "dry_run": dry_run, **asdict(report)})
+    would = "would be put back" if dry_run else "put back"
+    out.say(f"{report.reverted:,} edges {would}, {report.changed_since:,} left: changed since.")
+    if report.left:
+        out.table(
+            ("journal entry", "action", "edge", "edges"),
+            [(each.id, each.action, each.edge_id, each.edges) for each in report.left],
+        )
+    return 1 if report.changed_since else 0
+
+
+def _reverted(run_id: str, *, dry_run: bool) -> "RevertReport":
+    """Reverts under a lease of its own; a dry run needs none."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - --help does without all of these
+
+    from checks.run import new_run_id  # noqa: PLC0415
+    from tasks import log  # noqa: PLC0415
+    from tasks.database import connector  # noqa: PLC0415
+    from tasks.journal import revert_run  # noqa: PLC0415
+    from tasks.lease import held  # noqa: PLC0415
+    from tasks.settings import load_settings, masked  # noqa: PLC0415
+
+    settings = load_settings()
+    log.protect(settings)
+    connect = connector(settings.batch_database_url, purpose="edgekeeper revert")
+    with connect() as conn:
+        if dry_run:
+            return revert_run(conn, run_id, dry_run=True)
+        with held(
+            connect, new_run_id(datetime.now(UTC)),
+            flow="revert", policy="ledger", settings=masked(settings),
+        ) as lease:  # fmt: skip
+            report = revert_run(conn, run_id, fence=lease.fence)
+            lease.release(conn, "completed")
+    return report

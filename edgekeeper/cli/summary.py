@@ -1,0 +1,118 @@
+"""What a person reads on the terminal at the end of a run: verdict, kinds, stores, next step."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from checks.kinds import KINDS
+from checks.model import RepairPolicy, RepairState, RunStatus, StoreState
+
+if TYPE_CHECKING:
+    from checks.run import RunRecord
+    from edgekeeper.cli.output import Output
+
+_STORE_NAMES = {"neon-db": "Neon", "vercel-blob": "Vercel Blob", "icp-canister": "ICP canister"}
+_STYLES = {
+    RunStatus.CLEAN: "good",
+    RunStatus.DRIFT: "warning",
+    RunStatus.INCONCLUSIVE: "warning",
+    RunStatus.FAILED: "critical",
+}
+
+
+def print_run(out: "Output", run: "RunRecord") -> None:
+    """Prints the summary of an audit."""
+    out.say(verdict(run), _STYLES[run.status])
+    for reason in run.inconclusive:
+        out.say(f"  not conclusive: {reason}")
+    if run.counts:
+        out.say("")
+        out.table(("finding", "count", "severity", "repair"), _kinds(run))
+    out.say("")
+    out.table(("store", "state", "objects", "bytes", "seconds", "detail"), _stores(run))
+    out.say("")
+    if run.report:
+        out.say(f"Report: {run.report}")
+    if (step := next_step(run)) is not None:
+        out.say(f"Next: {step}")
+
+
+def verdict(run: "RunRecord") -> str:
+    """One sentence about the whole run."""
+    open_ones = run.open.critical + run.open.warning
+    worst = f"{run.open.critical:,} critical" if run.open.critical else "none critical"
+    match run.status:
+        case RunStatus.CLEAN:
+            noted = f" ({run.open.info:,} noted for information)" if run.open.info else ""
+            return f"Clean: the ledger agrees with the stores{noted}."
+        case RunStatus.DRIFT if open_ones:
+            return f"Drift: {open_ones:,} findings are open, {worst}."
+        case RunStatus.DRIFT:
+            return f"Drift: {run.checks.failed:,} data-quality checks failed."
+        case RunStatus.INCONCLUSIVE:
+            return (
+                f"Not conclusive: not everything could be seen. {open_ones:,} findings are open, "
+                f"{worst}; what was not seen is unknown."
+            )
+        case RunStatus.FAILED:
+            return f"Failed: {run.error or 'the run did not come to its end'}."
+
+
+def next_step(run: "RunRecord") -> str | None:
+    """The command, or the act, that comes next; None where nothing is to be done."""
+    unseen = [
+        _STORE_NAMES.get(name, name)
+        for name, store in run.stores.items()
+        if store.state in (StoreState.UNREACHABLE, StoreState.INCOMPLETE)
+    ]
+    mendable = sum(
+        count for kind, count in run.counts.items() if kind in KINDS and KINDS[kind].ledger_repair
+    )
+    if run.interrupted or run.error:
+        return f"edgekeeper audit --resume {run.run_id}"
+    if unseen:
+        return f"see to {', '.join(unseen)} (edgekeeper doctor), then: edgekeeper audit"
+    if mendable and run.repair is RepairPolicy.NONE:
+        return f"edgekeeper audit --repair ledger   (mends what the ledger says: {mendable:,})"
+    if run.open.critical + run.open.warning:
+        return f"edgekeeper findings --open --run {run.run_id}"
+    return None
+
+
+def _kinds(run: "RunRecord") -> list[tuple[str, int, str, str]]:
+    """A row for each kind of finding, the gravest first."""
+    severities: dict[str, Counter[str]] = {}
+    repairs: dict[str, Counter[str]] = {}
+    for finding in run.findings:
+        severities.setdefault(finding.kind, Counter())[finding.severity] += 1
+        repairs.setdefault(finding.kind, Counter())[finding.repair] += 1
+    order = sorted(run.counts, key=lambda kind: KINDS[kind].rank if kind in KINDS else len(KINDS))
+    return [
+        (
+            kind,
+            run.counts[kind],
+            ", ".join(severities.get(kind, {})),
+            _repair(run, kind, repairs.get(kind, Counter())),
+        )
+        for kind in order
+    ]
+
+
+def _repair(run: "RunRecord", kind: str, states: Counter[str]) -> str:
+    """What was done about the findings of a kind, or would be."""
+    done = [f"{count:,} {state}" for state, count in states.items() if state != RepairState.NONE]
+    if done:
+        return ", ".join(done)
+    known = KINDS.get(kind)
+    if known is None or known.ledger_repair is None:
+        return "none in the ledger"
+    return f"would be: {known.ledger_repair}" if run.repair is RepairPolicy.NONE else "-"
+
+
+def _stores(run: "RunRecord") -> list[tuple[str, str, int, int, str, str | None]]:
+    return [
+        (
+            _STORE_NAMES.get(name, name), store.state.value, store.objects, store.bytes,
+            f"{store.seconds:.1f}", store.detail,
+        )
+        for name, store in run.stores.items()
+    ]  # fmt: skip

@@ -1,0 +1,65 @@
+"""The back-fill: observe the stores, then make the edges of the memories the ledger lacks."""
+
+from typing import Any
+
+from checks.errors import StoreError
+from checks.model import Backend, RepairPolicy
+from checks.run import RunRecord
+from flows.engine import flow, name_run, task
+from tasks import audit, filling, observe, publish
+from tasks.lease import Fence
+from tasks.settings import ALL_BYTES, load_settings
+
+snapshot = task(observe.snapshot)
+list_store = task(observe.list_store)
+resolve = task(observe.resolve)
+hash_assets = task(observe.verify, name="hash")
+fill = task(filling.fill)
+close = task(filling.close, name="report")
+
+
+@flow("backfill")
+def backfill(
+    hash_content: bool = False,  # noqa: FBT001, FBT002 - a deployment's parameter
+    batch: int = 5_000,
+    restart: bool = False,  # noqa: FBT001, FBT002
+) -> dict[str, Any]:
+    """Makes the ledger's rows for all memories that existed before it.
+
+    Args:
+        hash_content: download and hash the objects while at it.
+        batch: edges in one transaction.
+        restart: begin again instead of going on with a run that was interrupted.
+
+    Returns:
+        the run object of the interface's contract.
+    """
+    settings = load_settings()
+    options = audit.AuditOptions(
+        repair=RepairPolicy.LEDGER, verify_budget=ALL_BYTES if hash_content else 0
+    )
+    resume = None if restart else audit.unfinished(settings, audit.BACKFILL)
+    with audit.under_way(settings, options, resume, flow=audit.BACKFILL) as (run, fence):
+        name_run(run.run_id)
+        try:
+            record = _filled(run, fence, batch)
+        except StoreError as error:
+            record = publish.close_inconclusive(run, error)
+    return record.to_dict()
+
+
+def _filled(run: audit.AuditRun, fence: Fence | None, batch: int) -> RunRecord:
+    """What a back-fill does, in its order."""
+    facts = snapshot(run)
+    blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
+    reports = {
+        Backend.NEON: observe.neon_report(facts),
+        Backend.BLOB: blob.result(),
+        Backend.ICP: icp.result(),
+    }
+    resolve(run, facts)
+    reading = hash_assets(run, facts, reports)
+    seen = observe.Seen(facts, observe.after_reading(reports, reading))
+    assert fence is not None  # noqa: S101 - a run that repairs holds the lease
+    filled = fill(run, seen, fence, batch)
+    return close(run, seen, filled, reading)

@@ -1,0 +1,112 @@
+"""What every flow and task here has in common, and how the command line runs a flow.
+
+A flow is a real Prefect flow run: against the server that ``PREFECT_API_URL`` names, or against a
+temporary one (:mod:`flows.server`). What Prefect offers twice is settled here once: its retries,
+its result store and its caches are off, because the stores' clients retry what is worth it, the
+run directory holds results, and checkpoints and compare-and-set make a resumed run safe.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+import prefect
+import prefect.runtime.flow_run
+from prefect.cache_policies import NO_CACHE
+from prefect.flows import Flow
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from checks.errors import SettingsError
+from flows import server
+from tasks.settings import Settings, load_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Of a thread pool: enough for three listings beside partitions on as many cores as are usual.
+THREADS = 8
+
+
+def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """A Prefect flow called ``name``; :func:`name_run` names its runs."""
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        return prefect.flow(
+            name=name,
+            retries=0,  # a person or the next night resumes a run, from its checkpoints
+            persist_result=False,  # a run's record is family data: it stays in the run directory
+            validate_parameters=True,
+            log_prints=False,
+        )(function)
+
+    return decorate
+
+
+def task(function: Callable[P, R], *, name: str | None = None) -> Task[P, R]:
+    """A plain function as a Prefect task; the function knows nothing of it."""
+    return prefect.task(
+        name=name or function.__name__.replace("_", "-"),
+        retries=0,  # the stores' clients retry with jitter and a bound; again here would multiply
+        persist_result=False,
+        cache_policy=NO_CACHE,  # what a store holds is asked each time; nor are arguments hashed
+        log_prints=False,
+    )(function)
+
+
+def name_run(run_id: str) -> None:
+    """Names the flow run that this is called in after its run: one name in Prefect and on disk.
+
+    Outside of a flow run it does nothing.
+    """
+    flow_run_id = prefect.runtime.flow_run.get_id()
+    if flow_run_id is None:
+        return
+    with prefect.get_client(sync_client=True) as client:
+        client.set_flow_run_name(UUID(flow_run_id), run_id)
+
+
+def run_flow(flow: Flow[..., R], **parameters: Any) -> R:
+    """Runs ``flow`` in this process and gives what it returns.
+
+    What the flow raises is raised here. Raises ServerError where the temporary server does not
+    start.
+    """
+    url = server.api_url(load_settings().home_path())
+    settings = (
+        {} if url is None else {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    )
+    with temporary_settings(settings):  # heartbeats are for a server that outlives the command
+        return cast("R", flow(**parameters))
+
+
+def task_runner(settings: Settings) -> TaskRunner[Any]:
+    """The task runner that the setting asks for: threads, or a cluster's.
+
+    Raises SettingsError where the package that connects Prefect with the cluster is not installed.
+    """
+    kind, _, address = settings.task_runner.partition(":")
+    if kind == "threads":
+        return ThreadPoolTaskRunner(max_workers=THREADS)
+    try:
+        if kind == "dask":
+            from prefect_dask import (  # type: ignore[import-not-found] # noqa: PLC0415 - an extra
+                DaskTaskRunner,
+            )
+
+            return cast("TaskRunner[Any]", DaskTaskRunner(address=address or None))
+        from prefect_ray import (  # type: ignore[import-not-found] # noqa: PLC0415 - an extra
+            RayTaskRunner,
+        )
+
+        return cast("TaskRunner[Any]", RayTaskRunner(address=address or None))
+    except ImportError as error:
+        raise SettingsError(
+            f"EDGEKEEPER_TASK_RUNNER asks for {kind}, but the package prefect-{kind} is not "
+            f"installed ({error}). Install it beside edgekeeper, or use threads."
+        ) from error

@@ -1,0 +1,89 @@
+"""The nightly audit: list what is in the stores, compare, confirm, repair by policy, report."""
+
+from typing import Any
+
+from prefect import unmapped
+
+from checks.errors import StoreError
+from checks.model import Backend, RepairPolicy
+from checks.run import RunRecord
+from flows.engine import flow, name_run, task
+from tasks import audit, mending, observe, publish
+from tasks.lease import Fence
+from tasks.settings import byte_budget, load_settings
+
+snapshot = task(observe.snapshot)
+list_store = task(observe.list_store)
+resolve = task(observe.resolve)
+verify_bytes = task(observe.verify, name="verify")
+conclude = task(observe.conclude, name="compare-and-confirm")
+conclude_left_over = task(observe.conclude_left_over, name="orphans")
+propose = task(mending.propose)
+mend = task(mending.mend, name="repair")
+check_quality = task(publish.check_quality, name="quality-checks")
+close = task(publish.close, name="report")
+
+
+@flow("nightly-audit")
+def nightly_audit(
+    repair: str = "none",
+    verify: str | None = None,
+    stores: list[str] | None = None,
+    allow_percent: float | None = None,
+    over_quota: bool = False,  # noqa: FBT001, FBT002 - a deployment's parameter
+    accept_new_store: bool = False,  # noqa: FBT001, FBT002
+    resume: str | None = None,
+) -> dict[str, Any]:
+    """Audits the ledger against Neon, Vercel Blob and the canister.
+
+    Args:
+        repair: how far the audit may go: none or ledger.
+        verify: bytes to read and hash, such as 5GB, 0 or all; default EDGEKEEPER_VERIFY_BUDGET.
+        stores: backends to look at; default all that are configured.
+        allow_percent: the breaker's limit for this run, in percent.
+        over_quota: run although the month's quota would be passed.
+        accept_new_store: these are other stores than those of former runs, on purpose.
+        resume: the id of a run that was interrupted within the last day.
+
+    Returns:
+        the run object of the interface's contract.
+    """
+    del over_quota  # nothing forecasts the month's quota yet, so nothing is refused for it
+    settings = load_settings()
+    options = audit.AuditOptions(
+        repair=RepairPolicy(repair),
+        verify_budget=settings.verify_budget if verify is None else byte_budget(verify),
+        stores=frozenset(Backend(name) for name in stores) if stores else frozenset(Backend),
+        breaker_percent=settings.breaker_percent if allow_percent is None else allow_percent,
+        accept_new_store=accept_new_store,
+    )
+    with audit.under_way(settings, options, resume) as (run, fence):
+        name_run(run.run_id)
+        try:
+            record = _audited(run, fence)
+        except StoreError as error:
+            record = publish.close_inconclusive(run, error)
+    return record.to_dict()
+
+
+def _audited(run: audit.AuditRun, fence: Fence | None) -> RunRecord:
+    """What an audit does, in its order."""
+    facts = snapshot(run)
+    blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
+    reports = {
+        Backend.NEON: observe.neon_report(facts),
+        Backend.BLOB: blob.result(),
+        Backend.ICP: icp.result(),
+    }
+    quality = check_quality.submit(run)
+
+    left_over = resolve(run, facts)
+    reading = verify_bytes(run, facts, reports)
+    seen = observe.Seen(facts, observe.after_reading(reports, reading))
+    concluded = conclude.map(unmapped(run), list(range(facts["partitions"])), unmapped(seen))
+    conclusions = [*concluded.result(), conclude_left_over(run, left_over, seen)]
+
+    proposal = propose(run, facts)
+    made = mend(run, seen, fence, proposal) if fence else None
+    outcome = publish.Outcome(conclusions, reading, proposal, made, quality.result())
+    return close(run, seen, outcome)

@@ -1,0 +1,1 @@
+"""A stand-in for Vercel Blob: its API and its object URLs, on one loopback port."""

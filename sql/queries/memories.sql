@@ -1,0 +1,34 @@
+-- name: inventory
+-- The rows of one memory table as they are, without the content itself; times in UTC.
+SELECT
+    m.{id}::text AS memory_id,
+    {memory_type} AS memory_type,
+    {url} AS url,
+    {content_size} AS content_size,
+    {content_sha256} AS content_sha256,
+    {created_at} AS created_at,
+    coalesce({updated_at}, {created_at}) AS written_at,
+    {version} AS version
+FROM {table} AS m;
+
+-- name: inventory_of
+-- The same for the rows with some ids only.
+SELECT
+    m.{id}::text AS memory_id,
+    {memory_type} AS memory_type,
+    {url} AS url,
+    {content_size} AS content_size,
+    {content_sha256} AS content_sha256,
+    {created_at} AS created_at,
+    coalesce({updated_at}, {created_at}) AS written_at,
+    {version} AS version
+FROM {table} AS m
+WHERE m.{id} = ANY({ids});
+
+-- name: lock
+-- Which of some rows are there; they stay there until the end of the transaction.
+SELECT m.{id}::text FROM {table} AS m WHERE m.{id} = ANY({ids}) FOR KEY SHARE;
+
+-- name: present
+-- Which of some rows are there at this moment.
+SELECT m.{id}::text FROM {table} AS m WHERE m.{id} = ANY({ids});

@@ -1,0 +1,202 @@
+"""An audit under way: what was asked, where it is kept, which of its stages are done.
+
+Every stage leaves its outcome in the run's directory and marks itself done, so that a run that was
+killed goes on where it was: a stage that is done gives what it gave, without doing anything again.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from checks.errors import UsageError
+from checks.model import Backend, RepairPolicy, RunStatus
+from checks.run import RunRecord, new_run_id
+from tasks import log, run_directory
+from tasks.app_tables import find_app_tables
+from tasks.database import Connection, connect, connector
+from tasks.lease import Fence, held
+from tasks.resolve import Workspace
+from tasks.run_directory import RunDirectory
+from tasks.schema import ensure_audit_schema
+from tasks.settings import Settings, masked
+from tasks.snapshot import Reread, reread
+from tasks.store_identity import check_pinned, configured_identities
+
+RESUME_WITHIN = timedelta(hours=24)
+NIGHTLY_AUDIT = "nightly-audit"
+BACKFILL = "backfill"
+_marking = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions:
+    """What a person asked of one audit.
+
+    Attributes:
+        repair: how far it may go.
+        verify_budget: bytes to read.
+        stores: backends to look at; the others stay unknown.
+        breaker_percent: the breaker's limit, in percent.
+        accept_new_store: pin stores that are not those of former runs.
+    """
+
+    repair: RepairPolicy = RepairPolicy.NONE
+    verify_budget: int = 0
+    stores: frozenset[Backend] = frozenset(Backend)
+    breaker_percent: float = 1.0
+    accept_new_store: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRun:
+    """One audit under way; everything else about it lies in its directory."""
+
+    settings: Settings
+    options: AuditOptions
+    directory: RunDirectory
+    started_at: datetime
+    flow: str = NIGHTLY_AUDIT
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.directory.run_id
+
+    def workspace(self, partitions: int) -> Workspace:
+        """Where the run's spools lie."""
+        return Workspace(self.directory.path, partitions)
+
+    def connect(self) -> Connection:
+        """A connection for batch work."""
+        return connect(self.settings.batch_database_url, purpose=f"edgekeeper {self.run_id}")
+
+    def reread(self, memories: Iterable[tuple[str, str]]) -> Reread:
+        """The rows of some memories as they are now."""
+        with self.connect() as conn:
+            return reread(conn, memories)
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What ``work`` gives, or gave when the stage was done before the run was interrupted."""
+        done = self.directory.done_stages()
+        if name in done:
+            return done[name]
+        began = monotonic()
+        facts = work() | {"stage_seconds": monotonic() - began}
+        with _marking:
+            self.directory.mark_done(name, **facts)
+        return facts
+
+
+@contextmanager
+def under_way(
+    settings: Settings,
+    options: AuditOptions,
+    resume: str | None = None,
+    *,
+    flow: str = NIGHTLY_AUDIT,
+) -> Iterator[tuple[AuditRun, Fence | None]]:
+    """A run from its first check to its end; with the fence of its lease where it may write.
+
+    Nothing is written before the settings, the database and the stores' identities are checked. A
+    run that an error ends is recorded as failed, one that a person ends as interrupted; both can
+    be resumed.
+
+    Raises UsageError where the request can't be carried out, LeaseError where another run writes.
+    """
+    home = run_directory.local_home(settings.home)
+    now = datetime.now(UTC)
+    run_id = resume or new_run_id(now)
+    if resume is not None:
+        options, now = _resumed(home, resume, options, now)
+    with connect(settings.batch_database_url) as conn:
+        find_app_tables(conn).ledger()
+        ensure_audit_schema(conn)
+        identities = configured_identities(conn, settings)
+        check_pinned(conn, identities, run_id, accept=options.accept_new_store)
+    connecting = connector(settings.batch_database_url, purpose=f"edgekeeper {run_id}")
+    writes = options.repair is not RepairPolicy.NONE
+    lease = (
+        held(connecting, run_id, flow=flow, policy=options.repair.value, settings=masked(settings))
+        if writes else nullcontext()
+    )  # fmt: skip
+    with lease as taken:
+        at = run_directory.existing if resume else run_directory.create
+        run = AuditRun(settings, options, at(home, run_id), now, flow)
+        run.stage("begun", lambda: {"at": now.isoformat(), "flow": flow, **_remembered(options)})
+        log.open_run_log(run.directory.log, run_id)
+        with _recorded(run):
+            yield run, taken.fence if taken else None
+        log.close_log()
+        if taken:
+            with run.connect() as conn:
+                taken.release(conn, "finished")
+
+
+@contextmanager
+def _recorded(run: AuditRun) -> Iterator[None]:
+    """Records a run that an error or a person ends."""
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        record = RunRecord(
+            run_id=run.run_id, flow=run.flow, started_at=run.started_at,
+            finished_at=datetime.now(UTC), repair=run.options.repair, status=RunStatus.FAILED,
+            interrupted=interrupted, settings=masked(run.settings),
+            error=None if interrupted else f"{type(error).__name__}: {error}",
+        )  # fmt: skip
+        run.directory.write_run(record)
+        raise
+
+
+def _resumed(
+    home: Path, run_id: str, options: AuditOptions, now: datetime
+) -> tuple[AuditOptions, datetime]:
+    """The options and the beginning of the run that is resumed.
+
+    Raises UsageError where it is finished, too old or not there.
+    """
+    directory = run_directory.existing(home, run_id)
+    begun = directory.done_stages().get("begun")
+    if begun is None:
+        raise UsageError(f"run {run_id} had not begun; start a new audit")
+    if directory.run_json.exists() and directory.read_run().status is not RunStatus.FAILED:
+        raise UsageError(f"run {run_id} is finished; there is nothing to resume")
+    started = datetime.fromisoformat(begun["at"])
+    if now - started > RESUME_WITHIN:
+        raise UsageError(
+            f"run {run_id} began {started:%Y-%m-%d %H:%M} UTC, more than a day ago: what it saw is "
+            "out of date; start a new audit"
+        )
+    kept = AuditOptions(
+        repair=RepairPolicy(begun["repair"]),
+        verify_budget=begun["verify_budget"],
+        stores=frozenset(Backend(name) for name in begun["stores"]),
+        breaker_percent=begun["breaker_percent"],
+        accept_new_store=options.accept_new_store,
+    )
+    return kept, started
+
+
+def unfinished(settings: Settings, flow: str) -> str | None:
+    """The newest run of ``flow`` that was interrupted or failed and can still be resumed."""
+    home = run_directory.local_home(settings.home)
+    for run_id in run_directory.run_ids(home)[:20]:
+        begun = run_directory.existing(home, run_id).done_stages().get("begun", {})
+        if begun.get("flow") == flow:
+            try:
+                _resumed(home, run_id, AuditOptions(), datetime.now(UTC))
+            except UsageError:
+                return None
+            return run_id
+    return None
+
+
+def _remembered(options: AuditOptions) -> dict[str, Any]:
+    """The options that a resumed run goes on with."""
+    return asdict(options) | {"stores": sorted(options.stores)}

@@ -1,0 +1,271 @@
+"""Looking directly at what the comparison found, before anybody is told.
+
+A listing can lag behind the store and the app keeps writing while we list. So every finding is
+looked at again: the ledger's and the app's rows must be what they were, and the store itself must
+still say what its listing said. What changed meanwhile is in flight and is left to the next run.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from checks.cases import SLOT_NUMBER, WIDTH, ledger_digest
+from checks.describe import plain_records
+from checks.errors import StoreError
+from checks.model import Artifact, Backend
+from checks.states import Object
+from tasks.snapshot import Reread
+from tasks.stores.protocol import Observation, Store
+
+#: Look-ups in flight at once; each store keeps its own rate besides.
+CONCURRENCY = 16
+#: More findings of one kind in one store than this are confirmed by a sample.
+SAMPLE_ABOVE = 5_000
+SAMPLE = 500
+#: Kinds about a whole memory: none of its edges may have changed.
+_WHOLE = frozenset({"lost", "deleted_memory", "dangling_edge", "icp_only", "type_mismatch"})
+#: Kinds that rest on the ledger's or the app's rows alone.
+_ROWS_ONLY = frozenset({"invalid_id", "invalid_location", "type_mismatch"})
+
+RereadRows = Callable[[Iterable[tuple[str, str]]], Reread]
+Lookup = tuple[Backend, Artifact, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a finding says of one object, to be looked at directly.
+
+    Attributes:
+        target: what to look up.
+        state: what was concluded about it.
+        version: the version that was seen, None where it does not matter.
+        not_size: the size that it is said *not* to have.
+    """
+
+    target: Lookup
+    state: Object
+    version: str | None = None
+    not_size: int | None = None
+
+    def holds(self, seen: Observation | None) -> bool:
+        """Whether a direct look says what the listing said."""
+        if seen is None:
+            return self.state in (Object.ABSENT, Object.LINK)
+        if self.state == Object.ABSENT:
+            return False
+        same = seen.is_link == (self.state == Object.LINK) and self.version in (None, seen.version)
+        return same and (self.not_size is None or seen.size != self.not_size)
+
+
+@dataclass(slots=True)
+class Confirmation:
+    """What is left of the findings.
+
+    Attributes:
+        kept: the findings that hold, with ``confirmed`` (bool): looked at directly.
+        in_flight: how many were dropped, since something changed meanwhile.
+        unknown: backends that could not be asked, with the reason; their findings were dropped.
+        sampled: kinds and backends of which only a sample was looked at, with the sample's size.
+    """
+
+    kept: pd.DataFrame
+    in_flight: int = 0
+    unknown: dict[Backend, str] = field(default_factory=dict)
+    sampled: dict[str, int] = field(default_factory=dict)
+
+
+def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> pd.Series:
+    """Which findings' rows in the ledger and in the app are what they were.
+
+    Findings about objects that no memory is known for have no rows and pass.
+    """
+    about = findings["memory_id"].notna()
+    if not about.any():
+        return pd.Series(data=True, index=findings.index)
+    pairs = findings.loc[about, ["memory_id", "memory_type"]].drop_duplicates()
+    now = reread(pairs.itertuples(index=False, name=None))
+    memories = now.memories.set_index(["memory_id", "memory_type"])["version"]
+    memories = memories[~memories.index.duplicated()]
+    index = pd.MultiIndex.from_frame(findings[["memory_id", "memory_type"]])
+    row = _same(findings["row_version"], memories.reindex(index))
+
+    edge_key = ["memory_id", "memory_type", "artifact", "backend"]
+    edges = now.ledger.set_index(edge_key)["version"]
+    edges = edges[~edges.index.duplicated()]
+    edge_index = pd.MultiIndex.from_frame(findings[edge_key])
+    edge = _same(findings["version"], edges.reindex(edge_index))
+
+    whole = findings["kind"].isin(_WHOLE)
+    digests = _digests(now.ledger, pairs)
+    all_edges = findings["ledger_digest"].to_numpy() == digests.reindex(index).to_numpy()
+    return ~about | (row & np.where(whole, all_edges, edge))
+
+
+def _same(left: pd.Series, right: pd.Series) -> pd.Series:
+    """Whether two versions are equal, both being absent included."""
+    values = right.set_axis(left.index)
+    return (left == values).fillna(value=False).astype(bool) | (left.isna() & values.isna())
+
+
+def _digests(ledger: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """The digest of each memory's edges as they are now (see ``cases.ledger_digest``)."""
+    index = pd.MultiIndex.from_frame(pairs)
+    memory = index.get_indexer(pd.MultiIndex.from_frame(ledger[["memory_id", "memory_type"]]))
+    slots = pd.MultiIndex.from_tuples(SLOT_NUMBER, names=["artifact", "backend"])
+    slot = slots.get_indexer(pd.MultiIndex.from_frame(ledger[["artifact", "backend"]]))
+    known = (memory >= 0) & (slot >= 0)
+    edges = ledger[known].set_axis(memory[known] * WIDTH + slot[known])
+    return pd.Series(ledger_digest(edges, len(pairs)), index=index)
+
+
+async def confirm(
+    findings: pd.DataFrame, stores: Mapping[Backend, Store], reread: RereadRows
+) -> Confirmation:
+    """The findings that still hold when looked at directly.
+
+    Args:
+        findings: columns of ``Cases.frame`` and ``kind``, or object columns alone.
+        stores: the stores that can be asked; what is in Neon is read again by ``reread``.
+        reread: the rows of some memories as they are now.
+    """
+    if findings.empty:
+        return Confirmation(findings.assign(confirmed=False))
+    settled = await asyncio.to_thread(unchanged_rows, findings, reread)
+    result = Confirmation(findings[settled].reset_index(drop=True))
+    result.in_flight = int((~settled).sum())
+    lookups = [_lookups(case) for case in plain_records(result.kept)]
+    chosen = _sample(result.kept, lookups, result)
+    answers = await _look_up_all(lookups, chosen, stores, result)
+    if _contradicted(result.kept, lookups, answers, chosen) and not chosen.all():
+        chosen[:] = True
+        result.sampled.clear()
+        answers |= await _look_up_all(lookups, chosen, stores, result)
+    _drop(result, lookups, answers, chosen)
+    return result
+
+
+def _lookups(case: dict[str, Any]) -> list[Claim]:
+    """What to look at for a finding; nothing where rows or bytes were already looked at."""
+    kind = case["kind"]
+    if kind in _ROWS_ONLY or case.get("outcome") is not None:
+        return []
+    if kind == "lost":
+        return [
+            Claim(lookup, Object.ABSENT)
+            for backend in (Backend.BLOB, Backend.ICP)
+            if (lookup := _target(case, backend, Artifact.ASSET))
+        ]
+    if kind in ("deleted_memory", "icp_only"):
+        return []
+    lookup = _target(case, Backend(case["backend"]), Artifact(case.get("artifact") or "metadata"))
+    state = Object(case["object_state"])
+    wrong = case["size_bytes"] if kind == "size_mismatch" else None
+    return [Claim(lookup, state, case.get("object_version"), wrong)] if lookup else []
+
+
+def _target(case: dict[str, Any], backend: Backend, artifact: Artifact) -> Lookup | None:
+    """Where an artifact is, or should be, in ``backend``."""
+    if backend is Backend.NEON:
+        return None
+    own = case.get("backend") == backend
+    if own and case.get("object_location"):
+        return backend, artifact, case["object_location"]
+    if backend is Backend.ICP:
+        return backend, artifact, (case.get("location") if own else None) or case["memory_id"]
+    location = (case.get("named") if own else None) or case.get("row_pathname")
+    return (backend, artifact, location) if location else None
+
+
+def _sample(
+    findings: pd.DataFrame, lookups: list[list[Claim]], result: Confirmation
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which findings to look at: all, or an even sample of a kind that there are very many of."""
+    chosen = np.array([bool(each) for each in lookups], dtype=bool)
+    groups = (findings["kind"] + " in " + findings["backend"].fillna("any store")).to_numpy()
+    for group in np.unique(groups[chosen]):
+        wanted = np.flatnonzero(chosen & (groups == group))
+        if len(wanted) > SAMPLE_ABOVE:
+            chosen[wanted] = False
+            chosen[wanted[:: len(wanted) // SAMPLE]] = True
+            result.sampled[str(group)] = int(chosen[wanted].sum())
+    return chosen
+
+
+async def _look_up_all(
+    lookups: list[list[Claim]],
+    chosen: np.ndarray[Any, np.dtype[np.bool_]],
+    stores: Mapping[Backend, Store],
+    result: Confirmation,
+) -> dict[Lookup, Observation | None]:
+    """The answers to the chosen findings' look-ups; a store that can't be asked gives none."""
+    targets = {claim.target for place in np.flatnonzero(chosen) for claim in lookups[place]}
+    gate = asyncio.Semaphore(CONCURRENCY)
+    answers: dict[Lookup, Observation | None] = {}
+
+    async def ask(target: Lookup) -> None:
+        backend, artifact, location = target
+        async with gate:
+            if backend in result.unknown or backend not in stores:
+                return
+            try:
+                answers[target] = await stores[backend].look_up(location, artifact)
+            except StoreError as error:
+                result.unknown[backend] = str(error)
+
+    await asyncio.gather(*(ask(target) for target in targets))
+    return answers
+
+
+def _verdict(claims: list[Claim], answers: Mapping[Lookup, Observation | None]) -> bool | None:
+    """Whether a finding holds; None where it could not be looked at."""
+    if any(claim.target not in answers for claim in claims):
+        return None
+    return all(claim.holds(answers[claim.target]) for claim in claims)
+
+
+def _contradicted(
+    findings: pd.DataFrame,
+    lookups: list[list[Claim]],
+    answers: Mapping[Lookup, Observation | None],
+    chosen: np.ndarray[Any, np.dtype[np.bool_]],
+) -> bool:
+    """Whether any finding of the sample does not hold."""
+    return any(
+        chosen[place] and _verdict(lookups[place], answers) is False
+        for place in range(len(findings))
+    )
+
+
+def _drop(
+    result: Confirmation,
+    lookups: list[list[Claim]],
+    answers: Mapping[Lookup, Observation | None],
+    chosen: np.ndarray[Any, np.dtype[np.bool_]],
+) -> None:
+    """Leaves out what does not hold or could not be looked at."""
+    verdicts = [
+        _verdict(each, answers) if chosen[place] else not _is_blind(each, result)
+        for place, each in enumerate(lookups)
+    ]
+    keep = np.array([verdict is True for verdict in verdicts], dtype=bool)
+    result.in_flight += sum(verdict is False for verdict in verdicts)
+    kept = result.kept.assign(confirmed=chosen)
+    # The listing can't tell a link from nothing at all.
+    nothing = [
+        bool(each) and kind == "external_only" and answers.get(each[0].target, each) is None
+        for each, kind in zip(lookups, kept["kind"], strict=True)
+    ]
+    kept["kind"] = kept["kind"].mask(pd.Series(nothing, dtype=bool), "missing")
+    kept["object_state"] = kept["object_state"].mask(
+        pd.Series(nothing, dtype=bool), Object.ABSENT.value
+    )
+    result.kept = kept[keep].reset_index(drop=True)
+
+
+def _is_blind(each: list[Claim], result: Confirmation) -> bool:
+    """Whether a finding that was not in the sample is about a store that can't be asked."""
+    return any(claim.target[0] in result.unknown for claim in each)

@@ -1,0 +1,90 @@
+"""Writing down what a store holds: a listing spooled as Parquet, with its report beside it."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+
+from checks.errors import StoreError, StoreUnreachableError
+from checks.model import Backend, StoreState
+from tasks.join_keys import memory_keys, text_keys
+from tasks.partitions import PartitionWriter
+from tasks.stores.protocol import ListingReport, Store
+
+Progress = Callable[[int], None]
+
+
+async def spool(
+    store: Store,
+    schema: pa.Schema,
+    directory: Path,
+    partitions: int,
+    progress: Progress = lambda _objects: None,
+) -> ListingReport:
+    """Lists ``store`` into ``directory``; memory stays flat.
+
+    The inventory's natural key is ``memory_id`` where the schema has it, else ``location``. A
+    listing that fails half-way leaves what it saw: seen is there, but not seen is unknown.
+    """
+    report = ListingReport(StoreState.INCOMPLETE)
+    started = monotonic()
+    with PartitionWriter(directory, schema, partitions) as writer:
+        try:
+            await _drain(store.list_batches(report), schema, writer, progress)
+        except StoreError as error:
+            unreachable = isinstance(error, StoreUnreachableError) and report.objects == 0
+            report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
+            report.detail = str(error)
+    report.seconds = monotonic() - started
+    return report
+
+
+async def _drain(
+    batches: AsyncIterator[list[dict[str, Any]]],
+    schema: pa.Schema,
+    writer: PartitionWriter,
+    progress: Progress,
+) -> None:
+    async for batch in batches:
+        if batch:
+            writer.write(_table(batch, schema))
+            progress(len(batch))
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows of an inventory as a table with its key columns."""
+    named = [name for name in schema.names if name not in ("key_hi", "key_lo")]
+    columns = {
+        name: pa.array([row[name] for row in rows], schema.field(name).type) for name in named
+    }
+    if "memory_id" in columns:
+        high, low = memory_keys(columns["memory_id"])
+    else:
+        high, low = text_keys([row["location"] for row in rows])
+    columns |= {"key_hi": pa.array(high), "key_lo": pa.array(low)}
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def save_report(report: ListingReport, path: Path) -> None:
+    """Writes a listing's report beside its inventory."""
+    path.write_text(json.dumps(asdict(report)), encoding="utf-8")
+
+
+def load_report(path: Path) -> ListingReport:
+    """The report that :func:`save_report` wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return ListingReport(**values | {"state": StoreState(values["state"])})
+
+
+def judge_emptiness(report: ListingReport, backend: Backend, present: int) -> None:
+    """An empty listing of a store that the ledger says holds objects proves nothing."""
+    if report.state == StoreState.COMPLETE and report.objects == 0 and present > 0:
+        report.state = StoreState.INCOMPLETE
+        report.detail = (
+            f"{backend} listed nothing, while the ledger says it holds {present} artifacts: "
+            "check that the credentials belong to the right store"
+        )

@@ -1,0 +1,126 @@
+"""Deciding about repairs and making them.
+
+Nothing is repaired on what was seen minutes ago: directly before a partition's repairs are made,
+its findings are confirmed once more, and each repair is a compare-and-set on the row besides.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from checks.breaker import Tripped, tripped
+from checks.model import RepairState
+from checks.repairs import EdgeRepair, plan
+from tasks.audit import AuditRun
+from tasks.comparison import judged_part, planned
+from tasks.confirm import confirm
+from tasks.lease import Fence
+from tasks.ledger import apply_repairs
+from tasks.observe import OpenStores, Seen
+
+Outcomes = dict[str, tuple[str, str | None]]
+#: Where several repairs belong to one finding, the first of these that occurs is the finding's.
+_WORST_FIRST = (
+    RepairState.FAILED, RepairState.REFUSED, RepairState.SUPERSEDED, RepairState.APPLIED,
+)  # fmt: skip
+_CHANGED = "it changed between the finding and the repair; the next audit looks at it again"
+
+
+@dataclass(slots=True)
+class Proposal:
+    """What could be repaired.
+
+    Attributes:
+        fingerprints: of findings that a ledger repair mends.
+        tripped: backends from which nothing may be taken away in this run.
+    """
+
+    fingerprints: set[str] = field(default_factory=set)
+    tripped: dict[str, Tripped] = field(default_factory=dict)
+
+    def refuses(self, repair: EdgeRepair) -> bool:
+        """Whether the breaker keeps this repair from being made."""
+        return repair.takes_away and repair.backend in self.tripped
+
+    def outcomes(self) -> Outcomes:
+        """What to say of the repairs where none is made."""
+        return dict.fromkeys(self.fingerprints, (RepairState.PROPOSED.value, None))
+
+
+def propose(run: AuditRun, facts: Mapping[str, Any]) -> Proposal:
+    """All ledger repairs of the run, counted and held against the breaker before any is made."""
+    workspace = run.workspace(facts["partitions"])
+    proposal = Proposal()
+    taken: Counter[str] = Counter()
+    for partition in range(workspace.partitions):
+        for repair in planned(workspace, partition, run.run_id):
+            proposal.fingerprints.add(repair.fingerprint)
+            taken[repair.backend] += repair.takes_away
+    proposal.tripped = tripped(taken, facts["present"], run.options.breaker_percent)
+    return proposal
+
+
+def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Outcomes:
+    """Makes the ledger repairs and says by fingerprint what became of each.
+
+    Raises LeaseLostError where another run has taken over.
+    """
+    outcomes: Outcomes = {}
+    workspace = run.workspace(seen.facts["partitions"])
+    for partition in range(workspace.partitions):
+        judged, parts = judged_part(workspace, partition)
+        held, unheld = asyncio.run(_still_holding(run, seen, judged))
+        outcomes |= dict.fromkeys(unheld, (RepairState.SUPERSEDED.value, _CHANGED))
+        parts = parts[~parts["fingerprint"].isin(unheld)]
+        repairs = plan(held, parts, run.run_id)
+        allowed = [each for each in repairs if not proposal.refuses(each)]
+        outcomes |= _applied(run, fence, allowed)
+        outcomes |= {
+            each.fingerprint: (RepairState.REFUSED.value, str(proposal.tripped[each.backend]))
+            for each in repairs
+            if proposal.refuses(each)
+        }
+    return {name: outcome for name, outcome in outcomes.items() if name in proposal.fingerprints}
+
+
+async def _still_holding(
+    run: AuditRun, seen: Seen, judged: pd.DataFrame
+) -> tuple[pd.DataFrame, set[str]]:
+    """The findings that hold when looked at once more, and the fingerprints of the others."""
+    async with OpenStores(run, seen.reports) as stores:
+        again = await confirm(judged, stores, run.reread)
+    held = again.kept
+    return held, set(judged["fingerprint"]) - set(held["fingerprint"])
+
+
+def _applied(run: AuditRun, fence: Fence, repairs: list[EdgeRepair]) -> Outcomes:
+    """Makes repairs; of several that belong to one finding the worst outcome counts."""
+    if not repairs:
+        return {}
+    with run.connect() as conn:
+        results = apply_repairs(conn, fence, repairs)
+    outcomes: dict[str, tuple[RepairState, str | None]] = {}
+    for result in results:
+        name = result.repair.fingerprint
+        before = outcomes.get(name)
+        if before is None or _worse(result.state, before[0]):
+            outcomes[name] = (result.state, result.detail)
+    return {name: (state.value, detail) for name, (state, detail) in outcomes.items()}
+
+
+def _worse(state: RepairState, other: RepairState) -> bool:
+    return _WORST_FIRST.index(state) < _WORST_FIRST.index(other)
+
+
+def doubts(proposal: Proposal, made: Outcomes | None) -> tuple[str, ...]:
+    """Why the run can't conclude: breakers that refused, where repairs were asked for."""
+    return tuple(str(each) for each in proposal.tripped.values()) if made is not None else ()
+
+
+def reported(proposal: Proposal, made: Outcomes | None) -> Outcomes:
+    """What became of every repair: of those that were made, or that could be."""
+    return proposal.outcomes() if made is None else proposal.outcomes() | made

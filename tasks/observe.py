@@ -1,0 +1,351 @@
+"""What an audit looks at: the database, the stores' listings, and the bytes within the budget."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from checks.cases import View
+from checks.columns import BLOB_INVENTORY, BLOB_REFERENCES, ICP_INVENTORY
+from checks.errors import StoreError
+from checks.model import Backend, StoreState
+from checks.normal import LocationProblem, icp_capsule_id
+from tasks import comparison, verification
+from tasks import resolve as matching
+from tasks.audit import BACKFILL, AuditRun
+from tasks.inventory import judge_emptiness, spool
+from tasks.join_keys import text_keys
+from tasks.partitions import PartitionWriter, read_partition
+from tasks.progress import advancing
+from tasks.settings import Settings
+from tasks.snapshot import take_snapshot
+from tasks.stores import open_store
+from tasks.stores.icp.store import IcpStore
+from tasks.stores.protocol import ListingReport, Store
+from tasks.verification_history import record, verified_at
+
+_SCHEMAS = {Backend.BLOB: BLOB_INVENTORY, Backend.ICP: ICP_INVENTORY}
+
+
+def snapshot(run: AuditRun) -> dict[str, Any]:
+    """Reads ledger, memory rows and references as of one moment.
+
+    Gives ``partitions``, ``edges``, ``present`` (edges with present=true by backend), ``neon`` (a
+    listing report) and ``capsules`` that the ledger knows.
+    """
+
+    def work() -> dict[str, Any]:
+        with run.connect() as conn:
+            taken = take_snapshot(
+                conn,
+                run.directory.path,
+                address=run.settings.blob_address,
+                hash_notes=run.options.verify_budget > 0 or run.flow == BACKFILL,
+            )
+        workspace = run.workspace(taken.partitions)
+        return {
+            "partitions": taken.partitions,
+            "edges": taken.edges,
+            "present": {name: each.present for name, each in taken.statistics.items()},
+            "neon": asdict(taken.neon),
+            "capsules": sorted(_known_capsules(workspace)),
+            "at": datetime.now(UTC).isoformat(),
+        }
+
+    return run.stage("snapshot", work)
+
+
+def _known_capsules(workspace: matching.Workspace) -> set[str]:
+    """The capsules that the ledger's locations name."""
+    capsules: set[str] = set()
+    for partition in range(workspace.partitions):
+        table = read_partition(workspace.ledger, partition).select(["backend", "location"])
+        on_icp = table.filter(pc.equal(table["backend"], Backend.ICP.value))
+        named = map(icp_capsule_id, on_icp["location"].unique().to_pylist())
+        capsules.update(capsule for capsule in named if capsule)
+    return capsules
+
+
+def is_configured(settings: Settings, backend: Backend) -> bool:
+    """Whether the settings name a store for ``backend``."""
+    named = {Backend.BLOB: settings.blob_store_id, Backend.ICP: settings.canister_id}
+    return backend is Backend.NEON or bool(named[backend])
+
+
+def list_store(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> ListingReport:
+    """Lists one store into the run's inventory; a store that is not looked at lists as nothing."""
+
+    def work() -> dict[str, Any]:
+        report = asyncio.run(_list(run, backend, facts))
+        judge_emptiness(report, backend, facts["present"].get(backend.value, 0))
+        return asdict(report)
+
+    return _report(run.stage(f"list-{backend.value}", work))
+
+
+def _report(facts: Mapping[str, Any]) -> ListingReport:
+    """A listing report as a stage's facts hold it."""
+    values = {name: facts[name] for name in ListingReport.__slots__}
+    return ListingReport(**values | {"state": StoreState(facts["state"])})
+
+
+async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> ListingReport:
+    partitions = facts["partitions"]
+    directory = run.directory.inventory(backend.value)
+    wanted = backend in run.options.stores and is_configured(run.settings, backend)
+    if not wanted:
+        _nothing(directory, _SCHEMAS[backend], partitions)
+        detail = "left out by --store" if is_configured(run.settings, backend) else None
+        return ListingReport(StoreState.NOT_CONFIGURED, detail=detail)
+    try:
+        store = open_store(backend, run.settings, known_capsules=facts["capsules"])
+    except StoreError as error:
+        _nothing(directory, _SCHEMAS[backend], partitions)
+        return ListingReport(StoreState.UNREACHABLE, detail=str(error))
+    try:
+        told = advancing(f"listing {backend}", facts["present"].get(backend.value))
+        if isinstance(store, IcpStore):
+            await store.check_interface()
+        report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
+        if isinstance(store, IcpStore):
+            await _spool_links(store, run.workspace(partitions), run, report)
+    finally:
+        await store.aclose()
+    return report
+
+
+def _nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
+    with PartitionWriter(directory, schema, partitions):
+        pass
+
+
+async def _spool_links(
+    store: IcpStore, workspace: matching.Workspace, run: AuditRun, report: ListingReport
+) -> None:
+    """Spools which blobs the canister's links refer to; without them no orphan can be named."""
+    address = run.settings.blob_address
+    partitions = workspace.partitions
+    with PartitionWriter(workspace.links, BLOB_REFERENCES, partitions) as writer:
+        for partition in range(partitions):
+            table = read_partition(workspace.inventory(Backend.ICP), partition)
+            bare = table.filter(pc.invert(table["asset_there"]))["memory_id"].to_pylist()
+            try:
+                found = await store.external_links(bare)
+            except StoreError as error:
+                report.state = StoreState.INCOMPLETE
+                report.detail = f"its links could not be read: {error}"
+                return
+            texts = [text for link in found for text in (link.url, link.storage_key) if text]
+            names = [address.pathname(text, bare=True) for text in texts] if address else []
+            named = sorted({name for name in names if not isinstance(name, LocationProblem)})
+            high, low = text_keys(named)
+            writer.write(
+                pa.table(
+                    {"key_hi": high, "key_lo": low, "location": named,
+                     "source": ["canister"] * len(named)}, schema=BLOB_REFERENCES
+                )
+            )  # fmt: skip
+
+
+def resolve(run: AuditRun, facts: Mapping[str, Any]) -> matching.LeftOver:
+    """Brings everything under the memory's key, and finds the objects nothing refers to."""
+
+    def work() -> dict[str, Any]:
+        workspace = run.workspace(facts["partitions"])
+        matching.expect(workspace, run.settings.blob_address)
+        matching.match_replicas(workspace)
+        found = matching.match_blobs(workspace)
+        return {"segments": sorted(found.segments), "objects": found.objects}
+
+    result = run.stage("resolve", work)
+    return matching.LeftOver(set(result["segments"]), result["objects"])
+
+
+def neon_report(facts: Mapping[str, Any]) -> ListingReport:
+    """How the reading of the memory tables went."""
+    return _report(facts["neon"])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was looked at.
+
+    Attributes:
+        facts: of the snapshot.
+        reports: how each store's listing, and the reading of its bytes, went.
+    """
+
+    facts: Mapping[str, Any]
+    reports: Mapping[Backend, ListingReport]
+
+
+def after_reading(
+    reports: Mapping[Backend, ListingReport], reading: Mapping[str, Any]
+) -> dict[Backend, ListingReport]:
+    """The reports, where a store that stopped answering while it was read is incomplete."""
+    after = dict(reports)
+    for name, why in reading["unknown"].items():
+        backend = Backend(name)
+        after[backend] = replace(
+            after[backend], state=StoreState.INCOMPLETE, detail=f"it stopped answering: {why}"
+        )
+    return after
+
+
+def view_of(
+    run: AuditRun, facts: Mapping[str, Any], reports: Mapping[Backend, ListingReport]
+) -> View:
+    """What could be looked at, and the moments that ages are measured from.
+
+    A store that the settings name but this run left out is unknown, not empty.
+    """
+    states = {backend: report.state for backend, report in reports.items()}
+    for backend, state in states.items():
+        if state is StoreState.NOT_CONFIGURED and is_configured(run.settings, backend):
+            states[backend] = StoreState.UNREACHABLE
+    now = datetime.fromisoformat(facts["at"])
+    settings = run.settings
+    grace = timedelta(minutes=settings.grace_minutes)
+    return View(
+        states,
+        now=now,
+        stuck_before=now - timedelta(minutes=settings.stuck_minutes),
+        grace_after=now - grace if settings.grace_minutes else now + timedelta(days=36_500),
+        unknown_types=frozenset(reports[Backend.NEON].unknown_parts),
+        unknown_capsules=frozenset(reports[Backend.ICP].unknown_parts),
+    )
+
+
+class OpenStores:
+    """The stores that a run may ask object by object, opened for one event loop."""
+
+    def __init__(self, run: AuditRun, reports: Mapping[Backend, ListingReport]) -> None:
+        usable = (StoreState.COMPLETE, StoreState.INCOMPLETE)
+        self._run = run
+        self._backends = [
+            backend for backend in verification.readable(reports)
+            if reports[backend].state in usable
+        ]  # fmt: skip
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> dict[Backend, Store]:
+        stores: dict[Backend, Store] = {}
+        for backend in self._backends:
+            stores[backend] = open_store(backend, self._run.settings)
+            self._stack.push_async_callback(stores[backend].aclose)
+        return stores
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+
+def verify(
+    run: AuditRun, facts: Mapping[str, Any], reports: Mapping[Backend, ListingReport]
+) -> dict[str, Any]:
+    """Reads the bytes of as many assets as the budget allows; see ``verification``."""
+
+    def work() -> dict[str, Any]:
+        workspace = run.workspace(facts["partitions"])
+        with verification.open_spool(workspace.hashes, workspace.partitions) as writer:
+            if run.options.verify_budget <= 0:
+                return asdict(verification.Reading())
+            for partition in range(workspace.partitions):
+                rows = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
+                writer.write(verification.note_hashes(rows))
+            targets = _targets(run, workspace, view_of(run, facts, reports))
+            reading = asyncio.run(_read(run, reports, targets, writer))
+        _remember(run, workspace)
+        return asdict(reading) | {
+            "unknown": {backend.value: why for backend, why in reading.unknown.items()}
+        }
+
+    return run.stage("verify", work)
+
+
+async def _read(
+    run: AuditRun,
+    reports: Mapping[Backend, ListingReport],
+    targets: pd.DataFrame,
+    writer: PartitionWriter,
+) -> verification.Reading:
+    async with OpenStores(run, reports) as stores:
+        reachable = targets[targets["backend"].isin([backend.value for backend in stores])]
+        told = advancing("reading bytes", int(reachable["object_size"].sum()))
+        return await verification.read_assets(reachable, stores, writer, told)
+
+
+def _remember(run: AuditRun, workspace: matching.Workspace) -> None:
+    """Keeps what was read, for the order of the nights to come."""
+    with run.connect() as conn:
+        record(conn, workspace.hashes, run.run_id, datetime.now(UTC))
+
+
+_TARGET_COLUMNS = ["key_hi", "key_lo", "memory_id", "memory_type", "backend", "content_hash",
+                   "object_location", "object_size"]  # fmt: skip
+
+
+def _targets(run: AuditRun, workspace: matching.Workspace, view: View) -> pd.DataFrame:
+    """The assets that are read in this run, in their order."""
+    frames = []
+    for partition in range(workspace.partitions):
+        cases, _ = comparison.cases_of(workspace, partition, view, run.settings.blob_address)
+        frame = cases.frame(cases.readable_assets())
+        frames.append(frame[_TARGET_COLUMNS])
+    targets = pd.concat(frames, ignore_index=True)
+    with run.connect() as conn:
+        verified = verified_at(conn)
+    targets = targets.merge(verified, "left", ["memory_id", "memory_type", "backend"])
+    return verification.within_budget(targets, run.options.verify_budget)
+
+
+def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
+    """Compares and confirms one partition; see ``comparison.conclude``."""
+
+    def work() -> dict[str, Any]:
+        return asdict(asyncio.run(_conclude(run, partition, seen)))
+
+    return _concluded(run.stage(f"compare-{partition}", work))
+
+
+async def _conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
+    async with OpenStores(run, seen.reports) as stores:
+        return await comparison.conclude(
+            run.workspace(seen.facts["partitions"]), partition,
+            view_of(run, seen.facts, seen.reports),
+            address=run.settings.blob_address, stores=stores, reread=run.reread,
+        )  # fmt: skip
+
+
+def conclude_left_over(run: AuditRun, found: matching.LeftOver, seen: Seen) -> comparison.Concluded:
+    """Judges the objects that nothing refers to, where all that might refer to them was seen."""
+
+    def work() -> dict[str, Any]:
+        view = view_of(run, seen.facts, seen.reports)
+        links_seen = view.complete(Backend.ICP) or not view.configured(Backend.ICP)
+        if not (view.complete(Backend.NEON) and links_seen):
+            return asdict(comparison.Concluded())
+        return asdict(asyncio.run(_conclude_left_over(run, found, seen)))
+
+    return _concluded(run.stage("orphans", work))
+
+
+async def _conclude_left_over(
+    run: AuditRun, found: matching.LeftOver, seen: Seen
+) -> comparison.Concluded:
+    async with OpenStores(run, seen.reports) as stores:
+        return await comparison.conclude_left_over(
+            run.workspace(seen.facts["partitions"]), found,
+            view_of(run, seen.facts, seen.reports), stores, run.reread,
+        )  # fmt: skip
+
+
+def _concluded(facts: Mapping[str, Any]) -> comparison.Concluded:
+    """A conclusion as a stage's facts hold it."""
+    return comparison.Concluded(**{name: facts[name] for name in comparison.Concluded.__slots__})

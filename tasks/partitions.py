@@ -1,0 +1,111 @@
+"""Partitioned Parquet: one file per partition, written side by side while rows stream in.
+
+A row lies in partition ``key_lo % partitions``, so that equal keys of two directories with the same
+number of partitions meet in files of the same number.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_PARTITION = 250_000
+_BUFFERED_ROWS = 16_384
+#: Few values, often repeated: worth a dictionary in the file.
+_DICTIONARY = ("memory_type", "artifact", "backend", "sync_state", "source", "capsule_id", "kind")
+
+
+def partitions_for(rows: int) -> int:
+    """How many partitions keep each near 250,000 rows."""
+    return max(1, -(-rows // ROWS_PER_PARTITION))
+
+
+def partition_path(directory: Path, partition: int) -> Path:
+    """Where a partition's file lies."""
+    return directory / f"part-{partition:05d}.parquet"
+
+
+def read_partition(directory: Path, partition: int) -> Any:
+    """One partition as a pyarrow table."""
+    return pq.read_table(partition_path(directory, partition), partitioning=None)
+
+
+def partition_files(directory: Path) -> list[Path]:
+    """The files of all partitions, in order."""
+    return sorted(directory.glob("part-*.parquet"))
+
+
+class PartitionWriter:
+    """Spreads tables of one schema over the files of a directory; memory stays flat.
+
+    Every partition gets its file, also an empty one. A file has its final name only once it is
+    whole: what was left by a killed run can't be taken for a listing.
+    """
+
+    def __init__(self, directory: Path, schema: Any, partitions: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        for left in [*directory.glob("part-*.parquet"), *directory.glob("part-*.unfinished")]:
+            left.unlink()
+        self._directory = directory
+        self._schema = schema
+        self._buffers: list[list[Any]] = [[] for _ in range(partitions)]
+        self._rows = [0] * partitions
+        dictionary = [name for name in _DICTIONARY if name in schema.names]
+        self._writers = [
+            pq.ParquetWriter(
+                self._unfinished(number), schema, use_dictionary=dictionary, compression="snappy"
+            )
+            for number in range(partitions)
+        ]
+
+    def write(self, table: Any) -> None:
+        """Adds rows: a pyarrow table with the columns of the schema."""
+        table = table.select(self._schema.names).cast(self._schema)
+        if len(self._writers) == 1:
+            self._add(0, table)
+            return
+        part = table.column("key_lo").to_numpy() % np.uint64(len(self._writers))
+        order = np.argsort(part, kind="stable")
+        ordered = table.take(pa.array(order))
+        ends = np.searchsorted(part[order], np.arange(len(self._writers)), side="right")
+        start = 0
+        for number, end in enumerate(ends):
+            if end > start:
+                self._add(number, ordered.slice(start, end - start))
+            start = end
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, writer in enumerate(self._writers):
+            if kind is None:
+                self._flush(number)
+            writer.close()
+            unfinished = self._unfinished(number)
+            if kind is None:
+                unfinished.rename(partition_path(self._directory, number))
+            else:
+                unfinished.unlink(missing_ok=True)
+
+    def _unfinished(self, number: int) -> Path:
+        return self._directory / f"part-{number:05d}.unfinished"
+
+    def _add(self, number: int, table: Any) -> None:
+        self._buffers[number].append(table)
+        self._rows[number] += table.num_rows
+        if self._rows[number] >= _BUFFERED_ROWS:
+            self._flush(number)
+
+    def _flush(self, number: int) -> None:
+        if self._rows[number]:
+            self._writers[number].write_table(pa.concat_tables(self._buffers[number]))
+        self._buffers[number], self._rows[number] = [], 0

@@ -1,0 +1,235 @@
+"""What a run has to say at its end: the findings with their history, the record, the pages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from checks.describe import plain_records
+from checks.errors import StoreError
+from checks.model import Backend, RepairState, StoreState
+from checks.run import (
+    FINDINGS,
+    Coverage,
+    Edges,
+    Repairs,
+    RunRecord,
+    Stage,
+    StoreSummary,
+    findings_table,
+    settled,
+    with_findings,
+)
+from tasks import mending
+from tasks.audit import AuditRun
+from tasks.comparison import Concluded, all_findings
+from tasks.database import Connection
+from tasks.findings_history import record_findings, resolve_unseen
+from tasks.observe import Seen
+from tasks.quality import CheckResult, run_suites, summary
+from tasks.report import write_index, write_report
+from tasks.run_directory import former_runs
+from tasks.settings import masked
+from tasks.stores.protocol import ListingReport
+from tasks.verification_history import coverage
+
+_NAMED = ("edgekeeper", "prefect", "psycopg", "httpx", "pandas", "ic-py", "great-expectations")
+_HISTORY = 90
+
+
+def versions() -> dict[str, str]:
+    """The versions of what made the run."""
+    found = {}
+    for name in _NAMED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def with_repairs(findings: pd.DataFrame, outcomes: mending.Outcomes) -> pd.DataFrame:
+    """``findings`` with what became of their repairs.
+
+    Args:
+        findings: columns of ``FINDINGS``.
+        outcomes: by fingerprint, the repair's state and a sentence about it.
+    """
+    states = findings["fingerprint"].map(lambda each: outcomes.get(each, ("none", None)))
+    return findings.assign(
+        repair=[state for state, _ in states], repair_detail=[detail for _, detail in states]
+    )
+
+
+def repair_counts(findings: pd.DataFrame) -> Repairs:
+    """How many findings' repairs ended in each way."""
+    counts = findings["repair"].value_counts()
+    wanted = (
+        RepairState.APPLIED, RepairState.SUPERSEDED, RepairState.REFUSED, RepairState.FAILED
+    )  # fmt: skip
+    return Repairs(**{state.value: int(counts.get(state.value, 0)) for state in wanted})
+
+
+def stores_of(reports: Mapping[Backend, ListingReport]) -> dict[str, StoreSummary]:
+    """The stores as the record shows them."""
+    names = StoreSummary.model_fields
+    return {
+        backend.value: StoreSummary(**{name: getattr(report, name) for name in names})
+        for backend, report in reports.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an audit concluded and did.
+
+    Attributes:
+        conclusions: per partition, and about the objects nothing refers to.
+        reading: facts of the stage that read bytes.
+        proposal: what could be repaired.
+        made: what became of the repairs, None where none was to be made.
+        checks: the results of the data-quality suites.
+    """
+
+    conclusions: Sequence[Concluded]
+    reading: Mapping[str, Any]
+    proposal: mending.Proposal
+    made: mending.Outcomes | None
+    checks: Sequence[CheckResult]
+
+
+def check_quality(run: AuditRun) -> list[CheckResult]:
+    """Runs the data-quality suites over everything that was spooled."""
+    return run_suites(run.directory, now=run.started_at)
+
+
+def close(run: AuditRun, seen: Seen, outcome: Outcome) -> RunRecord:
+    """Joins the findings with their history, writes the record and the pages, and gives it."""
+    workspace = run.workspace(seen.facts["partitions"])
+    findings = all_findings(workspace)
+    findings = with_repairs(findings, mending.reported(outcome.proposal, outcome.made))
+    with run.connect() as conn:
+        findings = _remembered(conn, run, seen, findings)
+        ever, oldest = coverage(conn)
+    record = _record(run, seen, outcome, findings).model_copy(
+        update={"coverage": _coverage(outcome, ever, oldest)}
+    )
+    return published(run, record, findings, outcome.checks)
+
+
+def _remembered(
+    conn: Connection, run: AuditRun, seen: Seen, findings: pd.DataFrame
+) -> pd.DataFrame:
+    """``findings`` with when each was first seen and in how many runs; those gone are resolved.
+
+    Only what a run looked for and could have seen is resolved by not being seen.
+    """
+    whole = {
+        backend.value for backend, report in seen.reports.items()
+        if report.state is StoreState.COMPLETE
+    }  # fmt: skip
+    all_whole = len(whole) == len(seen.reports)
+    rows = (row | {"doc": row} for row in plain_records(findings))
+    history = record_findings(conn, run.run_id, rows, complete=all_whole)
+    resolve_unseen(conn, run.run_id, backends=whole, without_backend=all_whole)
+    seen_before = history.set_index("fingerprint").reindex(findings["fingerprint"])
+    return findings.assign(
+        first_seen=pd.to_datetime(seen_before["first_seen"], utc=True).to_numpy(),
+        runs_seen=seen_before["runs_seen"].to_numpy(),
+    )
+
+
+def close_inconclusive(run: AuditRun, error: StoreError) -> RunRecord:
+    """The record of an audit that a store kept from its end: nothing is concluded."""
+    record = settled(
+        RunRecord(
+            run_id=run.run_id, flow=run.flow, started_at=run.started_at,
+            finished_at=datetime.now(UTC), repair=run.options.repair,
+            report=str(run.directory.report), version=versions()["edgekeeper"],
+            versions=versions(), stages=stages(run), settings=masked(run.settings),
+            inconclusive=(str(error),),
+        )
+    )  # fmt: skip
+    return published(run, record, pd.DataFrame(columns=FINDINGS.names), ())
+
+
+def _record(run: AuditRun, seen: Seen, outcome: Outcome, findings: pd.DataFrame) -> RunRecord:
+    """The record of an audit that came to its end."""
+    concluded = outcome.conclusions
+    unknown = {name: why for each in concluded for name, why in each.unknown.items()}
+    doubts = [f"{name} stopped answering: {why}" for name, why in unknown.items()]
+    now = datetime.now(UTC)
+    record = RunRecord(
+        run_id=run.run_id,
+        flow=run.flow,
+        started_at=run.started_at,
+        finished_at=now,
+        repair=run.options.repair,
+        stores=stores_of(seen.reports),
+        edges=Edges(
+            total=sum(each.edges for each in concluded),
+            compared=sum(each.compared for each in concluded),
+            agree=sum(each.agree for each in concluded),
+        ),
+        repairs=repair_counts(findings),
+        checks=summary(outcome.checks),
+        report=str(run.directory.report),
+        version=versions()["edgekeeper"],
+        versions=versions(),
+        stages=stages(run),
+        settings=masked(run.settings),
+        limits=_limits(run, concluded),
+        inconclusive=(*doubts, *mending.doubts(outcome.proposal, outcome.made)),
+    )
+    return settled(with_findings(record, findings, now=now))
+
+
+def _limits(run: AuditRun, concluded: Sequence[Concluded]) -> dict[str, str | int | float | None]:
+    """What bounded the run."""
+    return {
+        "verify_budget_bytes": run.options.verify_budget,
+        "breaker_percent": run.options.breaker_percent,
+        "in_flight": sum(each.in_flight for each in concluded),
+        **{
+            f"confirmed_by_sample: {name}": size
+            for each in concluded
+            for name, size in each.sampled.items()
+        },
+    }
+
+
+def stages(run: AuditRun) -> tuple[Stage, ...]:
+    """What each stage of the run took, in the order in which they ended."""
+    return tuple(
+        Stage(name=name, seconds=round(facts.get("stage_seconds", 0.0), 3))
+        for name, facts in run.directory.done_stages().items()
+        if name != "begun"
+    )
+
+
+def _coverage(outcome: Outcome, ever: int, oldest: datetime | None) -> Coverage:
+    """How much of what the ledger says of bytes rests on bytes that were read."""
+    return Coverage(
+        assets=sum(each.assets for each in outcome.conclusions),
+        hashed_this_run=outcome.reading["read"],
+        bytes_this_run=outcome.reading["bytes"],
+        hash_ever_verified=ever,
+        oldest_verification=oldest,
+        unverifiable=sum(each.unverifiable for each in outcome.conclusions),
+    )
+
+
+def published(
+    run: AuditRun, record: RunRecord, findings: pd.DataFrame, checks: Sequence[CheckResult]
+) -> RunRecord:
+    """Writes ``findings.*``, ``report.html``, the index and, last of all, ``run.json``."""
+    table = findings_table(findings)
+    run.directory.write_findings(table)
+    history = former_runs(run.directory.home, limit=_HISTORY).runs
+    write_report(run.directory, record, table, history=history, checks=checks)
+    run.directory.write_run(record)
+    write_index(run.directory.home)
+    return record

@@ -1,0 +1,57 @@
+"""How fast the blob store may be asked, by the plan that is paid for, and how often it was.
+
+Operations a minute and what counts as which: Vercel's documentation of Blob usage and limits. A
+listed page, a put, a copy and each deleted object are advanced operations; a look-up and a read
+that misses the CDN's cache are simple ones.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from typing import get_args
+
+from aiolimiter import AsyncLimiter
+
+from tasks.settings import BlobPlan
+
+#: The length of a burst. A leaky bucket lets its capacity pass at once and refills meanwhile, so
+#: that a minute sees ``60 / BURST_SECONDS`` refills and one capacity more.
+BURST_SECONDS = 5.0
+_SHARES = 60 / BURST_SECONDS + 1
+
+
+class Operation(StrEnum):
+    """What the plan distinguishes."""
+
+    SIMPLE = "simple"
+    ADVANCED = "advanced"
+
+
+#: Operations a minute. A plan that is not named has no limit.
+PER_MINUTE: dict[BlobPlan, dict[Operation, int]] = {
+    "hobby": {Operation.SIMPLE: 1200, Operation.ADVANCED: 900},
+    "pro": {Operation.SIMPLE: 7200, Operation.ADVANCED: 4500},
+    "enterprise": {Operation.SIMPLE: 9000, Operation.ADVANCED: 7500},
+}
+
+
+class OperationRates:
+    """Lets operations pass at the plan's rates and counts them by class.
+
+    Belongs to one event loop. ``counts`` is what the run's record says, retries included.
+    """
+
+    def __init__(self, plan: BlobPlan) -> None:
+        if plan not in get_args(BlobPlan):
+            raise ValueError(f"{plan!r} is no plan; it is one of {', '.join(get_args(BlobPlan))}")
+        self.counts: Counter[Operation] = Counter()
+        self._limiters = {
+            operation: AsyncLimiter(per_minute / _SHARES, BURST_SECONDS)
+            for operation, per_minute in PER_MINUTE.get(plan, {}).items()
+        }
+
+    async def admit(self, operation: Operation) -> None:
+        """Waits until one more operation keeps under the plan's rate, and counts it."""
+        limiter = self._limiters.get(operation)
+        if limiter is not None:
+            await limiter.acquire()
+        self.counts[operation] += 1

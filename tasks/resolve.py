@@ -1,0 +1,336 @@
+"""Bringing ledger, rows and inventories under one key: the memory's.
+
+Blobs are named by pathname and canister memories by their own id; both may differ from the memory
+id that the ledger uses. So each is matched under its natural key first, partition by partition,
+and what was found is spooled again under the memory's key (two shuffles, as in a distributed hash
+join). What no memory expects is left over: those are the candidates for orphans.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from checks import columns
+from checks.cases import Partition
+from checks.model import Artifact, Backend
+from checks.normal import (
+    BlobAddress,
+    LocationProblem,
+    icp_memory_id,
+    is_canonical_uuid,
+    leading_segment,
+)
+from tasks.join_keys import memory_keys, text_keys
+from tasks.partitions import PartitionWriter, partition_path, read_partition
+
+_KEY = ["key_hi", "key_lo"]
+_MEMORY = {"memory_hi": pa.uint64(), "memory_lo": pa.uint64()}
+_EXPECTED_BLOB = pa.schema(
+    [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), *_MEMORY.items(),
+     ("memory_type", pa.string()), ("artifact", pa.string()), ("location", pa.string()),
+     ("deleted", pa.bool_())]
+)  # fmt: skip
+_EXPECTED_REPLICA = pa.schema(
+    [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), *_MEMORY.items(),
+     ("memory_type", pa.string()), ("owner_id", pa.string())]
+)  # fmt: skip
+_SEEN_BLOB = pa.schema(
+    [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), ("memory_type", pa.string()),
+     ("artifact", pa.string()), ("object_location", pa.string()), ("object_size", pa.int64()),
+     ("object_version", pa.string()), ("object_written_at", pa.timestamp("us", tz="UTC"))]
+)  # fmt: skip
+_SEEN_REPLICA = columns.ICP_INVENTORY.append(pa.field("owner_id", pa.string()))
+_LEFT_OVER = pa.schema(
+    [("object_location", pa.string()), ("object_size", pa.int64()),
+     ("object_version", pa.string()), ("object_written_at", pa.timestamp("us", tz="UTC"))]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where the spools of one run lie, all with the same number of partitions."""
+
+    directory: Path
+    partitions: int
+
+    @property
+    def ledger(self) -> Path:
+        """``columns.LEDGER`` by memory."""
+        return self.directory / "ledger"
+
+    def inventory(self, backend: Backend) -> Path:
+        """A store's inventory by its natural key."""
+        return self.directory / "inventory" / backend.value
+
+    @property
+    def references(self) -> Path:
+        """``columns.BLOB_REFERENCES`` from Neon by pathname."""
+        return self.directory / "references" / "neon"
+
+    @property
+    def links(self) -> Path:
+        """``columns.BLOB_REFERENCES`` from the canister by pathname."""
+        return self.directory / "references" / "canister"
+
+    def expected(self, backend: Backend) -> Path:
+        """What the ledger and the rows expect of a store, by the store's natural key."""
+        return self.directory / "expected" / backend.value
+
+    def seen(self, backend: Backend) -> Path:
+        """What of it was seen, by memory."""
+        return self.directory / "seen" / backend.value
+
+    @property
+    def left_over(self) -> Path:
+        """Objects that nothing refers to."""
+        return self.directory / "seen" / "left-over"
+
+    @property
+    def hashes(self) -> Path:
+        """What was read in this run, by memory."""
+        return self.directory / "hashes"
+
+
+def ledger_part(workspace: Workspace, partition: int, address: BlobAddress | None) -> pd.DataFrame:
+    """One partition of the ledger with its locations read.
+
+    Adds ``named`` (the blob pathname or canister memory id that the location names, else null),
+    ``location_problem`` and ``malformed``.
+    """
+    edges: pd.DataFrame = read_partition(workspace.ledger, partition).to_pandas()
+    named: list[str | None] = []
+    problems: list[str | None] = []
+    rows = edges[["backend", "location", "present"]].itertuples(index=False, name=None)
+    for backend, location, present in rows:
+        where = location if isinstance(location, str) else None
+        name, problem = _named(backend, where, address, present=bool(present))
+        named.append(name)
+        problems.append(problem)
+    return edges.assign(
+        named=pd.array(named, dtype="str"),
+        location_problem=pd.array(problems, dtype="str"),
+        malformed=[problem is not None for problem in problems],
+    )
+
+
+def _named(
+    backend: str, location: str | None, address: BlobAddress | None, *, present: bool
+) -> tuple[str | None, str | None]:
+    """What a location names, and what is wrong with it where it names nothing but should."""
+    if backend == Backend.BLOB and address is not None:
+        pathname = address.pathname(location, bare=True)
+        if not isinstance(pathname, LocationProblem):
+            return pathname, None
+        excused = pathname is LocationProblem.NULL and not present
+        return None, None if excused else pathname.value
+    if backend == Backend.ICP and location is not None:
+        memory_id = icp_memory_id(location)
+        return memory_id, None if memory_id else LocationProblem.UNPARSEABLE.value
+    return None, None
+
+
+def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None) -> pd.DataFrame:
+    """One partition of the memory rows, with ``pathname`` and ``url_problem``.
+
+    A note has no URL, and nothing is wrong with that.
+    """
+    rows: pd.DataFrame = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
+    pathnames: list[str | None] = []
+    problems: list[str | None] = []
+    for memory_type, url in rows[["memory_type", "url"]].itertuples(index=False, name=None):
+        place: str | LocationProblem | None = None
+        if address is not None and memory_type != "note":
+            place = address.pathname(url if isinstance(url, str) else None, bare=False)
+        bad = isinstance(place, LocationProblem)
+        pathnames.append(None if bad else place)
+        problems.append(place.value if isinstance(place, LocationProblem) else None)
+    return rows.assign(
+        pathname=pd.array(pathnames, dtype="str"), url_problem=pd.array(problems, dtype="str")
+    )
+
+
+def expect(workspace: Workspace, address: BlobAddress | None) -> None:
+    """Spools what the ledger and the rows expect of the blob store and of the canister."""
+    blob = workspace.expected(Backend.BLOB)
+    icp = workspace.expected(Backend.ICP)
+    with (
+        PartitionWriter(blob, _EXPECTED_BLOB, workspace.partitions) as blobs,
+        PartitionWriter(icp, _EXPECTED_REPLICA, workspace.partitions) as replicas,
+    ):
+        for partition in range(workspace.partitions):
+            edges = ledger_part(workspace, partition, address)
+            rows = rows_part(workspace, partition, address)
+            _write(blobs, _expected_blobs(edges, rows), "location")
+            _write(replicas, _expected_replicas(edges), "named")
+
+
+def _write(writer: PartitionWriter, frame: pd.DataFrame, natural_key: str) -> None:
+    """Spools ``frame`` under the key of its column ``natural_key``; its own keys are kept aside."""
+    names = frame[natural_key].tolist()
+    as_ids = natural_key == "named"
+    high, low = memory_keys(pa.array(names, pa.string())) if as_ids else text_keys(names)
+    frame = frame.rename(columns={"key_hi": "memory_hi", "key_lo": "memory_lo"})
+    writer.write(pa.Table.from_pandas(frame.assign(key_hi=high, key_lo=low), preserve_index=False))
+
+
+def _expected_blobs(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Which pathname each memory's blob should have: the edge's own, else the row's."""
+    by = [*_KEY, "memory_type"]
+    paths = rows.loc[rows["pathname"].notna(), [*by, "pathname"]]
+    blob = edges.loc[edges["backend"] == Backend.BLOB, [*by, "artifact", "named"]]
+    blob = blob.merge(paths, "outer", by)
+    blob["artifact"] = blob["artifact"].fillna(Artifact.ASSET.value)
+    blob["location"] = blob["named"].fillna(blob["pathname"])
+    blob = blob[blob["location"].notna()].merge(_deleted(edges, rows), "left", by)
+    blob["deleted"] = blob["deleted"].notna()
+    return blob[[*by, "artifact", "location", "deleted"]]
+
+
+def _deleted(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Memories without a row whose Neon edges all say so: they no longer refer to an object."""
+    by = [*_KEY, "memory_type"]
+    neon = edges[edges["backend"] == Backend.NEON]
+    claimed = neon.loc[neon["present"].astype(bool), by].drop_duplicates()
+    neon = neon[by].drop_duplicates().merge(claimed, "left", by, indicator="claim")
+    neon = neon.loc[neon["claim"] == "left_only", by]
+    gone = neon.merge(rows[by].drop_duplicates(), "left", by, indicator="row")
+    left: pd.DataFrame = gone.loc[gone["row"] == "left_only", by]
+    return left.assign(deleted=True)
+
+
+def _expected_replicas(edges: pd.DataFrame) -> pd.DataFrame:
+    """Which canister memory each memory of the ledger is, where the location names one."""
+    icp = edges[(edges["backend"] == Backend.ICP) & edges["named"].notna()]
+    icp = icp[[*_KEY, "memory_type", "memory_id", "named"]].drop_duplicates()
+    return icp.rename(columns={"memory_id": "owner_id"})
+
+
+def match_replicas(workspace: Workspace) -> None:
+    """Spools the canister's memories under the memory that each belongs to."""
+    with PartitionWriter(
+        workspace.seen(Backend.ICP), _SEEN_REPLICA, workspace.partitions
+    ) as writer:
+        for partition in range(workspace.partitions):
+            seen = read_partition(workspace.inventory(Backend.ICP), partition).to_pandas()
+            expected = read_partition(workspace.expected(Backend.ICP), partition).to_pandas()
+            # Nullable: a join that finds nothing would turn plain integers into rounded floats.
+            expected = expected.astype({"memory_hi": "UInt64", "memory_lo": "UInt64"})
+            matched = seen.merge(expected.drop(columns="memory_type"), "left", _KEY)
+            matched = matched.drop_duplicates([*_KEY, "memory_hi", "memory_lo"])
+            owned = matched["owner_id"].notna()
+            for column, memory in (("key_hi", "memory_hi"), ("key_lo", "memory_lo")):
+                matched[column] = matched[memory].where(owned, matched[column]).astype("uint64")
+            writer.write(pa.Table.from_pandas(matched[_SEEN_REPLICA.names], preserve_index=False))
+
+
+@dataclass(slots=True)
+class LeftOver:
+    """What matching the blobs left over.
+
+    Attributes:
+        segments: leading path segments under which something is referred to.
+        objects: objects that nothing refers to.
+    """
+
+    segments: set[str]
+    objects: int
+
+
+def match_blobs(workspace: Workspace) -> LeftOver:
+    """Spools the blobs under the memory that expects each, and aside what nothing refers to."""
+    result = LeftOver(set(), 0)
+    seen = workspace.seen(Backend.BLOB)
+    workspace.left_over.mkdir(parents=True, exist_ok=True)
+    with PartitionWriter(seen, _SEEN_BLOB, workspace.partitions) as writer:
+        for partition in range(workspace.partitions):
+            inventory = read_partition(workspace.inventory(Backend.BLOB), partition).to_pandas()
+            expected = read_partition(workspace.expected(Backend.BLOB), partition).to_pandas()
+            inventory = inventory.rename(
+                columns={name: f"object_{name}" for name in ("location", "size", "version")}
+                | {"written_at": "object_written_at"}
+            )
+            matched = expected.drop(columns="location").merge(inventory, "inner", _KEY)
+            referred = _referred(workspace, partition, expected)
+            free = ~inventory["object_location"].isin(referred)
+            result.segments.update(inventory.loc[~free, "object_location"].map(leading_segment))
+            result.objects += int(free.sum())
+            matched["key_hi"], matched["key_lo"] = matched["memory_hi"], matched["memory_lo"]
+            writer.write(pa.Table.from_pandas(matched[_SEEN_BLOB.names], preserve_index=False))
+            inventory.loc[free, _LEFT_OVER.names].to_parquet(
+                partition_path(workspace.left_over, partition), index=False
+            )
+    return result
+
+
+def _referred(workspace: Workspace, partition: int, expected: pd.DataFrame) -> set[str]:
+    """The pathnames of a partition that something refers to."""
+    referred = set(expected.loc[~expected["deleted"].astype(bool), "location"])
+    for directory in (workspace.references, workspace.links):
+        if partition_path(directory, partition).exists():
+            referred.update(read_partition(directory, partition).column("location").to_pylist())
+    return referred
+
+
+def load_partition(
+    workspace: Workspace, partition: int, address: BlobAddress | None
+) -> tuple[Partition, pd.DataFrame]:
+    """Everything about the memories of one partition, and the rows whose ids can't be compared.
+
+    The second frame has ``memory_id, memory_type, artifact, backend`` of rows with an id that is
+    no canonical UUID; they are left out of the first.
+    """
+    edges = ledger_part(workspace, partition, address)
+    rows = rows_part(workspace, partition, address)
+    replicas = read_partition(workspace.seen(Backend.ICP), partition).to_pandas()
+    blobs = read_partition(workspace.seen(Backend.BLOB), partition).to_pandas()
+    odd: list[pd.DataFrame] = []
+    edges = _set_aside(edges, odd, edges["artifact"], edges["backend"])
+    rows = _set_aside(rows, odd, None, Backend.NEON.value)
+    foreign = replicas["owner_id"].notna() & (replicas["owner_id"] != replicas["memory_id"])
+    strange = ~replicas["memory_id"].map(is_canonical_uuid).astype(bool)
+    odd.append(_odd(replicas[foreign | strange], None, Backend.ICP.value))
+    replicas = replicas[~strange | replicas["owner_id"].notna()]
+    hashes = workspace.hashes
+    read = partition_path(hashes, partition)
+    return (
+        Partition(
+            edges, rows, blobs, replicas,
+            pd.read_parquet(read) if read.exists() else None,
+        ),
+        pd.concat(odd, ignore_index=True),
+    )  # fmt: skip
+
+
+def _set_aside(
+    frame: pd.DataFrame,
+    odd: list[pd.DataFrame],
+    artifact: pd.Series | None,
+    backend: pd.Series | str,
+) -> pd.DataFrame:
+    """``frame`` without the rows whose id is no canonical UUID; those are added to ``odd``."""
+    good = frame["memory_id"].map(is_canonical_uuid).astype(bool)
+    if not good.all():
+        part = artifact[~good] if artifact is not None else None
+        store = backend if isinstance(backend, str) else backend[~good]
+        odd.append(_odd(frame[~good], part, store))
+    return frame[good].reset_index(drop=True)
+
+
+def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | str) -> pd.DataFrame:
+    return frame[["memory_id", "memory_type"]].assign(artifact=artifact, backend=backend)
+
+
+def left_over(workspace: Workspace, segments: set[str]) -> pd.DataFrame:
+    """The objects that nothing refers to, with ``kind``: beside others in use, or elsewhere."""
+    files = sorted(workspace.left_over.glob("part-*.parquet"))
+    frames = [pd.read_parquet(path) for path in files]
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if frame.empty:
+        return frame
+    known = frame["object_location"].map(leading_segment).isin(segments)
+    return frame.assign(
+        backend=Backend.BLOB.value, kind=np.where(known, "orphaned", "unclassified")
+    )

@@ -1,0 +1,186 @@
+"""The schema on a database: how it stands, object by object, and bringing it to the target."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from checks.errors import EdgekeeperError, SchemaError
+from tasks.app_tables import AppTables, find_app_tables
+from tasks.database import Connection, explained, transaction, translated
+from tasks.queries import query
+from tasks.schema_objects import (
+    OBJECTS,
+    ObjectState,
+    ObjectStatus,
+    SchemaObject,
+    rendered,
+    view_body,
+)
+
+AUDIT_TABLES = ("run", "finding", "repair", "verification", "check_result", "checkpoint", "ack",
+                "store_identity", "quarantine")  # fmt: skip
+_VIEW_COLUMNS_CLASH = "42P16"
+
+
+class Outcome(StrEnum):
+    """What became of an object in ``schema apply``."""
+
+    UNCHANGED = "unchanged"
+    PLANNED = "planned"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """One object and what was done about it; ``status`` is how it was found."""
+
+    status: ObjectStatus
+    outcome: Outcome
+    detail: str | None = None
+
+
+def schema_status(conn: Connection) -> list[ObjectStatus]:
+    """How every object stands, in the order in which they would be made."""
+    with translated():
+        tables = find_app_tables(conn)
+        found = [each.inspect(conn, tables) for each in OBJECTS.values()]
+        return [*found, _audit_status(conn)]
+
+
+def apply_schema(conn: Connection, *, dry_run: bool = False) -> list[SchemaChange]:
+    """Brings the database to the target where that is safe; says what is left to a person.
+
+    The app's own tables are not touched and no row is lost. What is refused carries, in its
+    ``status``, the statement a person may run. Applying twice changes nothing.
+
+    Args:
+        conn: a connection that is not in a transaction.
+        dry_run: only say what would be done.
+    """
+    changes = [_bring(conn, each, dry_run=dry_run) for each in OBJECTS.values()]
+    with translated():
+        audit = _audit_status(conn)
+    if audit.state is ObjectState.PRESENT:
+        return [*changes, SchemaChange(audit, Outcome.UNCHANGED)]
+    if not audit.safe:
+        return [*changes, SchemaChange(audit, Outcome.REFUSED, audit.detail)]
+    if not dry_run:
+        ensure_audit_schema(conn)
+    return [*changes, SchemaChange(audit, Outcome.PLANNED if dry_run else Outcome.APPLIED)]
+
+
+def ensure_audit_schema(conn: Connection) -> None:
+    """Makes the schema ``audit`` and its tables where they are not there: one query where they are.
+
+    Raises SchemaError where a schema of that name belongs to something else.
+    """
+    with translated():
+        status = _audit_status(conn)
+    if status.state is ObjectState.PRESENT:
+        return
+    if not status.safe:
+        raise SchemaError(f"The schema audit can't be used: {status.detail}")
+    with transaction(conn, lock_timeout="30s"):
+        conn.execute(query("audit/tables", "lock"))
+        for name in ("audit_schema", *AUDIT_TABLES):
+            conn.execute(query("audit/tables", name))
+
+
+def view_query(name: str, tables: AppTables) -> sql.Composed:
+    """The SELECT of one of our views on this database, for where the view itself is not there.
+
+    Raises SchemaError where a table of the app that it needs is missing.
+    """
+    body = view_body(name, tables)
+    if body is None:
+        raise SchemaError(f"{name} needs the table gallery_items, which is not there")
+    return body
+
+
+def _bring(conn: Connection, each: SchemaObject, *, dry_run: bool) -> SchemaChange:
+    """Brings one object to the target."""
+    with translated():
+        status = each.inspect(conn, find_app_tables(conn))
+    if status.state is ObjectState.PRESENT:
+        return SchemaChange(status, Outcome.UNCHANGED)
+    if not status.safe or status.statement is None:
+        return SchemaChange(status, Outcome.REFUSED, status.detail)
+    if dry_run:
+        return SchemaChange(status, Outcome.PLANNED, status.detail)
+    try:
+        _run(conn, status)
+    except psycopg.Error as error:
+        return _explained(status, explained(error), error)
+    except EdgekeeperError as error:
+        return _explained(status, error, error.__cause__)
+    return SchemaChange(status, Outcome.APPLIED, status.detail)
+
+
+def _run(conn: Connection, status: ObjectStatus) -> None:
+    """Runs an object's statement; what must be outside a transaction one statement at a time."""
+    assert status.statement is not None  # noqa: S101 - only called where there is one
+    if not status.concurrent:
+        with transaction(conn):
+            conn.execute(status.statement)
+        return
+    # CONCURRENTLY locks nobody out, so that it needs no lock_timeout, which would need a session
+    try:
+        for statement in status.statement.split(";\n"):
+            conn.execute(statement)
+    except psycopg.Error:
+        # what is left of it would be maintained with every write and serve nobody
+        conn.execute(query("schema/storage_edges", "drop_index", name=sql.Identifier(status.name)))
+        raise
+
+
+def _explained(
+    status: ObjectStatus, error: EdgekeeperError, cause: BaseException | None
+) -> SchemaChange:
+    """An object that could not be made, and why."""
+    if isinstance(cause, pg.UniqueViolation):
+        detail = f"{error} These edges stand in the way: {_duplicates()}"
+        return SchemaChange(status, Outcome.REFUSED, detail)
+    if isinstance(cause, psycopg.Error) and cause.sqlstate == _VIEW_COLUMNS_CLASH:
+        return SchemaChange(status, Outcome.REFUSED, str(error))
+    return SchemaChange(status, Outcome.FAILED, str(error))
+
+
+def _duplicates() -> str:
+    """The query that shows which edges are there twice."""
+    return query("schema/inspect", "duplicates").as_string(None)
+
+
+def _audit_status(conn: Connection) -> ObjectStatus:
+    """How the schema ``audit`` stands."""
+    row = conn.execute(query("audit/tables", "state")).fetchone()
+    statements = (query("audit/tables", name) for name in ("audit_schema", *AUDIT_TABLES))
+    create = "\n".join(rendered(conn, each) for each in statements)
+    if row is None:
+        return ObjectStatus("audit", "schema", ObjectState.MISSING, None, create)
+    ours, found = row
+    clash = sorted(set(found) & set(AUDIT_TABLES))
+    if not ours and clash:
+        detail = f"it has tables {', '.join(clash)} that edgekeeper did not make; rename it"
+        return ObjectStatus("audit", "schema", ObjectState.DIFFERENT, detail, safe=False)
+    lacking = [name for name in AUDIT_TABLES if name not in found]
+    if not lacking:
+        return ObjectStatus("audit", "schema", ObjectState.PRESENT)
+    detail = f"it lacks {', '.join(lacking)}"
+    return ObjectStatus("audit", "schema", ObjectState.DIFFERENT, detail, create)
+
+
+__all__ = [
+    "ObjectState",
+    "ObjectStatus",
+    "Outcome",
+    "SchemaChange",
+    "apply_schema",
+    "ensure_audit_schema",
+    "schema_status",
+    "view_query",
+]

@@ -1,0 +1,304 @@
+"""The one settings object: read once from the environment and ``.env``, passed down from there.
+
+Every variable of the interface is a field here, with its meaning, its default and an example;
+``doctor``, the documentation and the error messages are made from these.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from checks.errors import SettingsError
+from checks.normal import BlobAddress
+
+MAINNET_ROOT_KEY = (
+    "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100"
+    "814c0e6ec71fab583b08bd81373c255c3c371b2e84863c98a4f1e08b74235d14fb5d9c0cd546d968"
+    "5f913a0c0b2cc5341583bf4b4392e467db96d65b9bb4cb717112f8472e0d5a4d14505ffd7484"
+    "b01291091c5f87b98883463f98091a0baaae"
+)
+_TOKEN = re.compile(r"vercel_blob_rw_(?P<store_id>[A-Za-z0-9]+)_(?P<secret>.+)")
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)?", re.IGNORECASE)
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+          "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
+ALL_BYTES = 2**62
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+BlobPlan = Literal["hobby", "pro", "enterprise", "unlimited"]
+
+
+def _named(name: str, description: str, example: str, default: Any = None, **more: Any) -> Any:
+    """A field that is read from the variable ``name``."""
+    return Field(
+        default,
+        validation_alias=AliasChoices(name),
+        description=description,
+        examples=[example],
+        **more,
+    )
+
+
+def byte_budget(text: str) -> int:
+    """Bytes in a text such as ``5GB``, ``512MiB``, ``0`` or ``all``.
+
+    Raises ValueError where it is none of these.
+    """
+    if text.strip().lower() == "all":
+        return ALL_BYTES
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError("give a number of bytes such as 500MB or 5GB, 0 for none, or all")
+    return int(float(match["number"]) * _UNITS[(match["unit"] or "").upper()])
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` leads to this machine."""
+    return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
+
+
+class Settings(BaseSettings):
+    """All settings of a run."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True,
+        env_ignore_empty=True, populate_by_name=True,
+        env_prefix="edgekeeper_by_field_",  # else the field `home` would be read from HOME
+    )  # fmt: skip
+
+    database_url: SecretStr | None = _named(
+        "DATABASE_URL", "Neon's connection string",
+        "postgresql://user:password@ep-x-pooler.eu-central-1.aws.neon.tech/db?sslmode=require",
+    )  # fmt: skip
+    database_url_unpooled: SecretStr | None = _named(
+        "DATABASE_URL_UNPOOLED", "Neon's direct connection string, used for batch work where set",
+        "postgresql://user:password@ep-x.eu-central-1.aws.neon.tech/db?sslmode=require",
+    )  # fmt: skip
+    blob_token: SecretStr | None = _named(
+        "BLOB_READ_WRITE_TOKEN", "the blob store's token", "vercel_blob_rw_<storeId>_<secret>"
+    )
+    blob_api_url: str = _named(
+        "VERCEL_BLOB_API_URL", "base URL of the Vercel Blob API; where it is overridden, object "
+        "URLs on its host and port are trusted as the store's own",
+        "https://vercel.com/api/blob", "https://vercel.com/api/blob",
+    )  # fmt: skip
+    ic_url: str = _named(
+        "IC_URL", "boundary node or local replica", "https://icp-api.io", "https://icp-api.io"
+    )
+    canister_id: str | None = _named(
+        "CANISTER_ID_BACKEND", "the canister that holds the copies", "ryjl3-tyaaa-aaaaa-aaaba-cai"
+    )
+    identity_pem: SecretStr | None = _named(
+        "IC_IDENTITY_PEM", "the identity's PEM itself or a path to it; anonymous if unset",
+        "/run/secrets/identity.pem",
+    )  # fmt: skip
+    ic_root_key: str = _named(
+        "IC_ROOT_KEY", "hex of the root key in DER; default: the mainnet's. 'fetch' asks IC_URL "
+        "for it, which is allowed for a replica on this machine only",
+        "308182301d06…", MAINNET_ROOT_KEY,
+    )  # fmt: skip
+    home: str = _named(
+        "EDGEKEEPER_HOME", "where runs, reports and checkpoints are kept: a path or an fsspec URL",
+        "/var/lib/edgekeeper", ".edgekeeper",
+    )  # fmt: skip
+    task_runner: str = _named(
+        "EDGEKEEPER_TASK_RUNNER", "threads, dask, dask:<scheduler address>, ray or ray:<address>",
+        "threads", "threads",
+    )  # fmt: skip
+    grace_minutes: int = _named(
+        "EDGEKEEPER_GRACE_MINUTES", "objects and memory rows younger than this are in flight; 0: "
+        "none are", "60", 60, ge=0,
+    )  # fmt: skip
+    stuck_minutes: int = _named(
+        "EDGEKEEPER_STUCK_MINUTES", "an edge that has been migrating for longer is stuck", "30",
+        30, ge=0,
+    )  # fmt: skip
+    breaker_percent: float = _named(
+        "EDGEKEEPER_BREAKER_PERCENT", "percent of a store's present edges that one run may take "
+        "away", "1.0", 1.0, ge=0, le=100,
+    )  # fmt: skip
+    verify_budget: Annotated[int, NoDecode] = _named(
+        "EDGEKEEPER_VERIFY_BUDGET", "bytes hashed per audit, or all", "5GB", 0
+    )
+    blob_plan: BlobPlan = _named(
+        "EDGEKEEPER_BLOB_PLAN", "Vercel plan whose rates are kept under: hobby, pro, enterprise or "
+        "unlimited", "pro", "hobby",
+    )  # fmt: skip
+    heartbeat_url: SecretStr | None = _named(
+        "EDGEKEEPER_HEARTBEAT_URL", "fetched at the end of every completed audit",
+        "https://hc-ping.com/<uuid>",
+    )  # fmt: skip
+    blob_ignore: Annotated[tuple[str, ...], NoDecode] = _named(
+        "EDGEKEEPER_BLOB_IGNORE", "comma-separated path prefixes in the blob store that are not "
+        "memories", "avatars,reports/", (),
+    )  # fmt: skip
+    icp_capsule: str | None = _named(
+        "EDGEKEEPER_ICP_CAPSULE", "the capsule that Store Forever writes to; default: the "
+        "identity's own", "capsule_1730000000",
+    )  # fmt: skip
+    notify_url: Annotated[tuple[SecretStr, ...], NoDecode] = _named(
+        "EDGEKEEPER_NOTIFY_URL", "Apprise URL(s) for the summary, comma-separated",
+        "slack://token-a/token-b/token-c", (),
+    )  # fmt: skip
+    ic_rate: int = _named(
+        "EDGEKEEPER_IC_RATE", "canister requests in flight at once", "10", 10, ge=1, le=500
+    )
+    api_token: SecretStr | None = _named(
+        "EDGEKEEPER_API_TOKEN", "bearer token of serve; without it serve binds to loopback only",
+        "a long random text",
+    )  # fmt: skip
+
+    @field_validator("database_url", "database_url_unpooled")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in ("postgres", "postgresql") or not parts.hostname:
+            raise ValueError("it is no postgresql:// connection string")
+        insecure = re.search(r"sslmode=(disable|allow|prefer)\b", parts.query)
+        if insecure and not is_loopback(value.get_secret_value()):
+            raise ValueError(
+                f"{insecure[0]} sends family data unprotected; use sslmode=verify-full"
+            )
+        return value
+
+    @field_validator("blob_token")
+    @classmethod
+    def _is_blob_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("it does not have the form of a read-write token")
+        return value
+
+    @field_validator("blob_api_url", "ic_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            port_is_fine = parts.port != 0
+        except ValueError:
+            port_is_fine = False
+        if not port_is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it is no http(s) URL")
+        if parts.scheme == "http" and not is_loopback(value):
+            raise ValueError("plain http is allowed for this machine only; use https")
+        return value.rstrip("/")
+
+    @field_validator("canister_id")
+    @classmethod
+    def _is_principal(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z2-7]{5}(-[a-z2-7]{1,5})*", value):
+            raise ValueError("it is no canister id")
+        return value
+
+    @field_validator("ic_root_key")
+    @classmethod
+    def _is_root_key(cls, value: str) -> str:
+        if value != "fetch" and not re.fullmatch(r"(?:[0-9a-fA-F]{2})+", value):
+            raise ValueError("it is neither hex nor 'fetch'")
+        return value.lower()
+
+    @field_validator("task_runner")
+    @classmethod
+    def _is_runner(cls, value: str) -> str:
+        if not re.fullmatch(r"threads|(?:dask|ray)(?::.+)?", value):
+            raise ValueError("it is none of threads, dask, dask:<address>, ray, ray:<address>")
+        return value
+
+    @field_validator("verify_budget", mode="before")
+    @classmethod
+    def _is_budget(cls, value: Any) -> Any:
+        return byte_budget(value) if isinstance(value, str) else value
+
+    @field_validator("blob_ignore", "notify_url", mode="before")
+    @classmethod
+    def _is_comma_separated(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def blob_store_id(self) -> str | None:
+        """The blob store's id, the fourth part of the token."""
+        match = _TOKEN.fullmatch(self.blob_token.get_secret_value()) if self.blob_token else None
+        return match["store_id"] if match else None
+
+    @property
+    def blob_address(self) -> BlobAddress | None:
+        """Which URLs are the blob store's own; None where the store is not configured."""
+        if self.blob_store_id is None:
+            return None
+        parts = urlsplit(self.blob_api_url)
+        default = Settings.model_fields["blob_api_url"].default
+        if self.blob_api_url == default:
+            return BlobAddress(self.blob_store_id)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return BlobAddress(self.blob_store_id, f"{parts.hostname}:{port}")
+
+    @property
+    def batch_database_url(self) -> str:
+        """The connection string for batch work.
+
+        Raises SettingsError where there is no database at all.
+        """
+        url = self.database_url_unpooled or self.database_url
+        if url is None:
+            raise SettingsError(missing("database_url"))
+        return url.get_secret_value()
+
+    def home_path(self) -> Path:
+        """``home`` as a local path."""
+        return Path(self.home).expanduser().absolute()
+
+
+def variable(field: str) -> str:
+    """The environment variable that ``field`` is read from."""
+    alias = Settings.model_fields[field].validation_alias
+    assert isinstance(alias, AliasChoices)  # noqa: S101 - every field is made by _named
+    return str(alias.choices[0])
+
+
+def missing(field: str) -> str:
+    """What to say where a setting that is needed is not there."""
+    info = Settings.model_fields[field]
+    return (
+        f"{variable(field)} is not set ({info.description}). Example: {(info.examples or [''])[0]}"
+    )
+
+
+def masked(settings: Settings) -> dict[str, str]:
+    """The effective settings by variable, secrets masked: fit to be shown and kept."""
+    shown = {}
+    for field in Settings.model_fields:
+        value = getattr(settings, field)
+        secret = isinstance(value, SecretStr) or (
+            isinstance(value, tuple) and any(isinstance(each, SecretStr) for each in value)
+        )
+        shown[variable(field)] = "set" if secret else "" if value is None else str(value)
+    return shown
+
+
+def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Reads and checks the settings; ``overrides`` (by field name) win over everything.
+
+    Raises SettingsError with one line per problem, naming the variable and an example; no value is
+    ever repeated in it, since any of them may be a secret.
+    """
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: Any) -> str:
+    """One line about one setting that was not accepted."""
+    name = str(problem["loc"][0]) if problem["loc"] else "?"
+    field = next((f for f in Settings.model_fields if name in (f, variable(f))), None)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if field is None:
+        return f"{name}: {message}"
+    example = (Settings.model_fields[field].examples or [""])[0]
+    return f"{variable(field)} is not usable: {message}. Example: {example}"

@@ -1,0 +1,212 @@
+"""Listing the canister, capsule by capsule, out of pages that are cut from an unordered map.
+
+An item can be skipped between two pages, or come twice. So what comes is de-duplicated, its number
+is compared with the capsule's own count, and where fewer came the capsule is listed again until
+nothing new turns up, at most three times. A capsule that still is not whole, or can't be read at
+all, is unknown; the others are not affected by it.
+
+A listing's headers do not say whether a memory is on its way out (``deleted_at``): such a memory is
+listed as any other. Looking it up or reading it finds it absent.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing
+from typing import Any
+
+from checks.errors import (
+    AccessRefusedError,
+    MalformedAnswerError,
+    StoreError,
+    StoreUnreachableError,
+)
+from checks.model import StoreState
+from tasks.stores.icp.canister import PAGE_LIMIT, Canister
+from tasks.stores.icp.memory import Capsule, inventory_row
+from tasks.stores.protocol import ListingReport
+
+PASSES = 3
+_QUEUED_PAGES = 32
+_SPARE_PAGES = 1_000
+#: Pages may be shorter than asked for; twenty times as many as there would be is no listing.
+_PAGES_FACTOR = 20
+
+Row = dict[str, Any]
+
+
+class Listing:
+    """One listing of everything that the identity sees."""
+
+    def __init__(
+        self,
+        canister: Canister,
+        report: ListingReport,
+        known_capsules: Collection[str],
+        in_flight: int,
+    ) -> None:
+        """``known_capsules`` are those that the ledger says there should be."""
+        self._canister = canister
+        self._report = report
+        self._known = known_capsules
+        self._in_flight = in_flight
+        self._queue: asyncio.Queue[list[Row] | Exception | None] = asyncio.Queue(_QUEUED_PAGES)
+        self._started = time.monotonic()
+        self._requests_before = canister.agent.transport.requests
+
+    async def batches(self) -> AsyncIterator[list[Row]]:
+        """Rows of :data:`checks.columns.ICP_INVENTORY` without keys, a page or less at a time."""
+        self._report.state = StoreState.INCOMPLETE
+        try:
+            capsules = await self._capsules()
+            if capsules is None:
+                return
+            async with aclosing(self._rows(capsules)) as batches:
+                async for rows in batches:
+                    self._report.objects += len(rows)
+                    self._report.bytes += sum(row["size"] or 0 for row in rows)
+                    self._measure()
+                    yield rows
+            self._conclude(capsules)
+        finally:
+            self._measure()
+
+    async def _capsules(self) -> dict[str, Capsule] | None:
+        """The capsules that are visible, None where that could not be found out."""
+        try:
+            capsules = {capsule.id: capsule for capsule in await self._canister.capsules()}
+        except StoreError as error:
+            unreachable = isinstance(error, StoreUnreachableError)
+            self._report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
+            self._report.detail = str(error)
+            self._report.unknown_parts.update(dict.fromkeys(self._known, str(error)))
+            return None
+        for capsule_id in self._known:
+            if capsule_id not in capsules:
+                self._report.unknown_parts[capsule_id] = (
+                    "the ledger knows it, but this identity does not see it"
+                )
+        return capsules
+
+    async def _rows(self, capsules: dict[str, Capsule]) -> AsyncGenerator[list[Row], None]:
+        """The rows of all capsules as they come, from several capsules at once."""
+        waiting = iter(capsules.values())
+
+        async def work() -> None:
+            for capsule in waiting:
+                await self._list_or_report(capsule)
+
+        async def work_all() -> None:
+            end: Exception | None = None
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self._in_flight, len(capsules))):
+                        group.create_task(work())
+            except Exception as error:  # noqa: BLE001 - raised where the rows are consumed
+                end = error
+            await self._queue.put(end)
+
+        running = asyncio.create_task(work_all())
+        try:
+            while (item := await self._queue.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def _list_or_report(self, capsule: Capsule) -> None:
+        try:
+            problem = await self._list_capsule(capsule)
+        except StoreError as error:
+            problem = str(error)
+        if problem is not None:
+            self._report.unknown_parts[capsule.id] = problem
+
+    async def _list_capsule(self, capsule: Capsule) -> str | None:
+        """Lists a capsule until it is whole; says why it is not, None where it is."""
+        seen: set[str] = set()
+        expected = capsule.memory_count
+        for number in range(PASSES):
+            before = len(seen)
+            await self._list_pages(capsule.id, expected, seen)
+            if len(seen) >= expected:
+                return None
+            expected = await self._count(capsule.id)  # some may have been deleted meanwhile
+            if len(seen) >= expected:
+                return None
+            if number and len(seen) == before:
+                break
+        return f"{len(seen)} of its {expected} memories came, however often it was listed"
+
+    async def _list_pages(self, capsule_id: str, expected: int, seen: set[str]) -> None:
+        """One pass through a capsule's pages; hands on what was not seen before."""
+        cursor: str | None = None
+        cursors: set[str] = set()
+        pages = _SPARE_PAGES + _PAGES_FACTOR * (expected // PAGE_LIMIT)
+        for _ in range(pages):
+            page = await self._canister.memories_page(capsule_id, cursor)
+            if page is None:
+                raise AccessRefusedError(
+                    "this identity may not read it, or it is gone; check IC_IDENTITY_PEM"
+                )
+            rows = self._new_rows(capsule_id, page.items, seen)
+            if rows:
+                await self._queue.put(rows)
+            if page.next_cursor is None:
+                return
+            _check_cursor(page.next_cursor, cursor, cursors)
+            if not page.items:
+                raise MalformedAnswerError("an empty page says that another one follows")
+            cursor = page.next_cursor
+            cursors.add(cursor)
+        raise MalformedAnswerError(f"its listing has no end within {pages} pages")
+
+    @staticmethod
+    def _new_rows(capsule_id: str, items: list[dict[str, Any]], seen: set[str]) -> list[Row]:
+        rows = []
+        for item in items:
+            if item["capsule_id"] != capsule_id:
+                raise MalformedAnswerError(
+                    f"its listing has memory {item['id'][:80]} of another capsule"
+                )
+            if item["id"] not in seen:
+                seen.add(item["id"])
+                rows.append(inventory_row(capsule_id, item))
+        return rows
+
+    async def _count(self, capsule_id: str) -> int:
+        """How many memories the capsule has now. Raises AccessRefusedError where it is gone."""
+        for capsule in await self._canister.capsules():
+            if capsule.id == capsule_id:
+                return capsule.memory_count
+        raise AccessRefusedError("it is no longer visible to this identity")
+
+    def _conclude(self, capsules: dict[str, Capsule]) -> None:
+        unread = [name for name in capsules if name in self._report.unknown_parts]
+        if unread:
+            reason = self._report.unknown_parts[unread[0]]
+            self._report.detail = (
+                f"{len(unread)} of {len(capsules)} capsules could not be read whole; "
+                f"{unread[0]}: {reason}"
+            )
+        elif not capsules:
+            # Whom nothing is shown can't say that nothing is there.
+            self._report.detail = "this identity sees no capsule; check IC_IDENTITY_PEM"
+        else:
+            self._report.state = StoreState.COMPLETE
+
+    def _measure(self) -> None:
+        self._report.seconds = time.monotonic() - self._started
+        self._report.requests = self._canister.agent.transport.requests - self._requests_before
+
+
+def _check_cursor(following: str, cursor: str | None, cursors: Collection[str]) -> None:
+    """Raises MalformedAnswerError where following a cursor would lead back."""
+    if following in cursors or following == cursor:
+        raise MalformedAnswerError(f"its listing came back to cursor {following[:40]}")
+    before = cursor or "0"
+    both_are_numbers = following.isdecimal() and before.isdecimal()
+    if both_are_numbers and int(following) <= int(before):
+        raise MalformedAnswerError(f"its listing went from cursor {before} to {following[:40]}")

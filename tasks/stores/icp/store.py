@@ -1,0 +1,274 @@
+"""The Internet Computer as a store: memories in a canister, and the bytes of their assets.
+
+One location, ``icp://<capsule>/<memory>``, stands for two artifacts: the memory itself (its
+metadata) and its original asset. :meth:`IcpStore.look_up_memory` and
+:meth:`IcpStore.look_up_asset` tell them apart.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Iterable
+from typing import Any
+
+from checks.errors import (
+    AccessRefusedError,
+    MalformedAnswerError,
+    ObjectChangedError,
+    SettingsError,
+    StoreError,
+)
+from checks.model import Artifact, Backend
+from checks.normal import icp_capsule_id, icp_location, icp_memory_id
+from tasks.settings import Settings, is_loopback, missing
+from tasks.stores.icp.agent import Agent
+from tasks.stores.icp.canister import Canister
+from tasks.stores.icp.certificate import root_key_of
+from tasks.stores.icp.compatibility import check_interface
+from tasks.stores.icp.identity import load_identity, principal_bytes, principal_text
+from tasks.stores.icp.listing import Listing
+from tasks.stores.icp.memory import (
+    Asset,
+    AssetKind,
+    ExternalLink,
+    Memory,
+    moment,
+)
+from tasks.stores.icp.reading import Digests, hash_blob
+from tasks.stores.icp.transport import Transport
+from tasks.stores.protocol import HashedObject, ListingReport, Observation
+
+#: How long a capsule that could be read counts as readable.
+_READABLE_SECONDS = 60.0
+
+
+class IcpStore:
+    """One canister, as one identity sees it. Implements :class:`tasks.stores.protocol.Store`."""
+
+    backend = Backend.ICP
+
+    def __init__(
+        self, canister: Canister, *, in_flight: int = 10, known_capsules: Collection[str] = ()
+    ) -> None:
+        """Sends nothing yet.
+
+        Args:
+            canister: its agent is closed together with the store.
+            in_flight: requests at the same time.
+            known_capsules: ids of the capsules that the ledger has edges in. One of them that the
+                identity can't see or read is unknown; without knowing of it nobody would miss it.
+        """
+        self.canister = canister
+        self._in_flight = in_flight
+        self._known_capsules = frozenset(known_capsules)
+        self._readable_until: dict[str, float] = {}
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, *, known_capsules: Collection[str] = ()
+    ) -> "IcpStore":
+        """The store that the settings name. Raises SettingsError where they don't."""
+        if settings.canister_id is None:
+            raise SettingsError(missing("canister_id"))
+        try:
+            canister_id = principal_bytes(settings.canister_id)
+        except ValueError as error:
+            raise SettingsError(f"CANISTER_ID_BACKEND is not usable: {error}") from None
+        pem = settings.identity_pem
+        identity = load_identity(pem.get_secret_value() if pem else None)
+        agent = Agent(
+            Transport(settings.ic_url, in_flight=settings.ic_rate),
+            canister_id,
+            identity,
+            _root_key(settings),
+            unsigned_queries=is_loopback(settings.ic_url),
+        )
+        return cls(Canister(agent), in_flight=settings.ic_rate, known_capsules=known_capsules)
+
+    async def identity(self) -> str:
+        """The canister's id, once it has answered as the one that knows this identity."""
+        principal = principal_text(self.canister.agent.identity.principal)
+        answered = await self.canister.whoami()
+        if answered != principal:
+            raise MalformedAnswerError(f"whoami answered {answered} to {principal}")
+        return principal_text(self.canister.agent.canister_id)
+
+    async def check_interface(self) -> None:
+        """Raises SettingsError where the canister lacks a method that edgekeeper calls."""
+        check_interface(await self.canister.service_interface())
+
+    def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
+        """All memories in all capsules that the identity sees, once each.
+
+        The rows have the columns of :data:`checks.columns.ICP_INVENTORY` but for the key. What
+        capsules could not be read whole is in ``report.unknown_parts``; memories that came from
+        them before that was known are in the batches all the same: they were seen.
+        """
+        listing = Listing(self.canister, report, self._known_capsules, self._in_flight)
+        return listing.batches()
+
+    async def look_up(
+        self, location: str, artifact: Artifact = Artifact.ASSET
+    ) -> Observation | None:
+        """The memory's metadata or its original asset, see the two methods below.
+
+        Raises AccessRefusedError where it may be there for another identity.
+        """
+        if artifact is Artifact.METADATA:
+            return await self.look_up_memory(location)
+        return await self.look_up_asset(location)
+
+    async def look_up_memory(self, location: str) -> Observation | None:
+        """The memory's metadata at ``location``; of the asset only whether it is but a link."""
+        memory = await self._memory(location)
+        return None if memory is None else _observation(memory, None, None)
+
+    async def look_up_asset(self, location: str) -> Observation | None:
+        """The original asset of the memory at ``location``, with its true size.
+
+        None: no bytes of it are here: no memory, no original, or its blob is gone. An Observation
+        with ``is_link``: the bytes are in another store.
+        """
+        memory = await self._memory(location)
+        if memory is None:
+            return None
+        size = await self._true_size(memory.original)
+        if size is None and not memory.is_link:
+            return None
+        return _observation(memory, memory.original, size)
+
+    async def read(self, location: str) -> HashedObject | None:
+        """Reads and hashes the original asset of the memory at ``location``.
+
+        None: its bytes are not here; :meth:`look_up` says whether the memory is a link. Raises
+        ObjectChangedError where the memory was written meanwhile.
+        """
+        memory = await self._memory(location)
+        original = memory.original if memory else None
+        if memory is None or original is None:
+            return None
+        try:
+            digests = await self._digests(original)
+        except MalformedAnswerError:
+            # Chunks that don't fit together are what a blob looks like that is being replaced.
+            await self._check_unchanged(memory)
+            raise
+        if digests is None:
+            return None
+        await self._check_unchanged(memory)
+        return HashedObject(digests.size, digests.sha256, digests.md5, str(memory.updated_at))
+
+    async def external_links(self, memory_ids: Iterable[str]) -> list[ExternalLink]:
+        """Where the memories say that bytes of theirs are which the canister does not hold.
+
+        Each is a reference to an object of another store. A memory that is not there has none; one
+        that can't be read is an error.
+        """
+        places = asyncio.Semaphore(self._in_flight)
+
+        async def links_of(memory_id: str) -> list[ExternalLink]:
+            async with places:
+                memory = await self._memory(memory_id)
+            return [] if memory is None else _links(memory)
+
+        found = await asyncio.gather(*(links_of(memory_id) for memory_id in memory_ids))
+        return [link for links in found for link in links]
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self.canister.agent.aclose()
+
+    # ---------------------------------------------------------------------------------------------
+
+    async def _memory(self, location: str) -> Memory | None:
+        """The memory at a location, or with a bare id; None: it is provably not there.
+
+        A memory that the identity may not read answers as if it were not there, so the capsule has
+        to prove that it can be read before that counts.
+        """
+        memory_id = icp_memory_id(location) or location
+        if "/" in memory_id:
+            raise StoreError(f"{location!r} names no memory of the canister")
+        memory = await self.canister.memory(memory_id)
+        if memory is None:
+            await self._check_readable(icp_capsule_id(location))
+        return None if memory is None or memory.deleted else memory
+
+    async def _check_readable(self, capsule_id: str | None) -> None:
+        """Raises AccessRefusedError where "not found" may mean "not allowed".
+
+        Without a capsule the memory could be in any that the ledger knows.
+        """
+        capsules = self._known_capsules if capsule_id is None else {capsule_id}
+        if not capsules and not await self.canister.capsules():
+            raise AccessRefusedError("this identity sees no capsule; check IC_IDENTITY_PEM")
+        for capsule in sorted(capsules):
+            if self._readable_until.get(capsule, 0.0) > time.monotonic():
+                continue
+            if await self.canister.memories_page(capsule, limit=1) is None:
+                raise AccessRefusedError(
+                    f"this identity may not read capsule {capsule}, or it is gone: whether a "
+                    "memory in it is there is unknown; check IC_IDENTITY_PEM"
+                )
+            self._readable_until[capsule] = time.monotonic() + _READABLE_SECONDS
+
+    async def _true_size(self, asset: Asset | None) -> int | None:
+        """How many bytes are really there; None: none are."""
+        if asset is None:
+            return None
+        if asset.kind is AssetKind.INLINE:
+            return len(asset.body or b"")
+        meta = await self.canister.blob_meta(asset.locator or "")
+        return None if meta is None else meta.size
+
+    async def _digests(self, asset: Asset) -> Digests | None:
+        if asset.kind is AssetKind.INLINE:
+            digests = Digests()
+            await digests.update(asset.body or b"")
+            return digests
+        locator = asset.locator or ""
+        meta = await self.canister.blob_meta(locator)
+        if meta is None:
+            return None
+        return await hash_blob(self.canister, locator, meta, ahead=self._in_flight)
+
+    async def _check_unchanged(self, memory: Memory) -> None:
+        now = await self.canister.memory(memory.id)
+        if now is None or now.updated_at != memory.updated_at:
+            raise ObjectChangedError(
+                f"memory {memory.id} was written while its asset was read; read it again"
+            )
+
+
+def _root_key(settings: Settings) -> bytes | None:
+    """The root key of the settings; None: the replica itself is to be asked."""
+    if settings.ic_root_key == "fetch":
+        if not is_loopback(settings.ic_url):
+            raise SettingsError(
+                "IC_ROOT_KEY=fetch is for a replica on this machine: a key fetched over the "
+                "network proves nothing. Leave IC_ROOT_KEY unset for the mainnet"
+            )
+        return None
+    try:
+        return root_key_of(settings.ic_root_key)
+    except ValueError as error:
+        raise SettingsError(f"IC_ROOT_KEY is not usable: {error}") from None
+
+
+def _observation(memory: Memory, asset: Asset | None, size: int | None) -> Observation:
+    return Observation(
+        location=icp_location(memory.capsule_id, memory.id),
+        size=size,
+        version=str(memory.updated_at),
+        written_at=moment(memory.updated_at),
+        content_type=asset.mime_type if asset else memory.content_type,
+        declared_sha256=asset.declared_sha256 if asset else None,
+        is_link=memory.is_link,
+    )
+
+
+def _links(memory: Memory) -> list[ExternalLink]:
+    return [
+        ExternalLink(memory.id, asset.location or "", asset.storage_key or "", asset.url)
+        for asset in memory.assets
+        if asset.kind is AssetKind.EXTERNAL
+    ]

@@ -1,0 +1,123 @@
+"""What a store must be able to do, whatever it is.
+
+"Not there" is an answer (``None``); anything that kept us from looking is a
+:class:`checks.errors.StoreError`. Nobody may confuse the two.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from checks.model import Artifact, Backend, StoreState
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a store said about one object, at one moment.
+
+    Attributes:
+        location: the object's name in normal form.
+        size: bytes; None where the store does not say.
+        version: what changes whenever the object is written (etag, ``updated_at``).
+        written_at: when the object was last written, in UTC.
+        content_type: as the store has it.
+        declared_sha256: hex of what an uploader or store *declares*; may cause bytes to be read,
+            never a repair.
+        is_link: the store holds only a link; the bytes are elsewhere.
+    """
+
+    location: str
+    size: int | None
+    version: str | None
+    written_at: datetime | None
+    content_type: str | None = None
+    declared_sha256: str | None = None
+    is_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HashedObject:
+    """An object's bytes, read from first to last.
+
+    Attributes:
+        size: bytes read.
+        sha256: lower-case hex.
+        md5: lower-case hex.
+        version: the store's version of what was read; the same before and after.
+    """
+
+    size: int
+    sha256: str
+    md5: str
+    version: str | None
+
+
+@dataclass(slots=True)
+class ListingReport:
+    """How a listing went: the only thing that may turn "not seen" into "not there".
+
+    Attributes:
+        state: ``complete`` only where every page was read and made sense.
+        objects: objects listed.
+        bytes: their sizes added up, where known.
+        seconds: how long it took.
+        requests: requests sent, retries included.
+        detail: one sentence about what went wrong, else None.
+        unknown_parts: names of parts (capsules, tables) that could not be read whole, each with
+            its reason; what lies in them is unknown.
+        ignored: objects listed but left out, because a setting says that they are no memories.
+    """
+
+    state: StoreState
+    objects: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    requests: int = 0
+    detail: str | None = None
+    unknown_parts: dict[str, str] = field(default_factory=dict)
+    ignored: int = 0
+
+
+class Store(Protocol):
+    """One backend. Every method may raise a :class:`checks.errors.StoreError`."""
+
+    backend: Backend
+
+    async def identity(self) -> str:
+        """What tells this store from any other one: it is pinned by the first run.
+
+        Raises AccessRefusedError where the credentials are not accepted.
+        """
+        ...
+
+    def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
+        """Everything the store holds, in batches of rows with the columns of its inventory.
+
+        ``report`` is kept up to date while the listing goes on, and its ``state`` is set before the
+        iterator ends. A listing that can't go on ends early with the state ``incomplete`` or
+        ``unreachable`` and a detail; it does not raise.
+        """
+        ...
+
+    async def look_up(
+        self, location: str, artifact: Artifact = Artifact.ASSET
+    ) -> Observation | None:
+        """The artifact at ``location`` as the store knows it now, or None: it is not there.
+
+        A canister memory is one location for two artifacts; elsewhere ``artifact`` makes no
+        difference. Where the location is not known, a canister memory's id will do.
+        """
+        ...
+
+    async def read(self, location: str) -> HashedObject | None:
+        """Reads all bytes of the object and hashes them; memory does not grow with its size.
+
+        None where the object is not there. Raises ObjectChangedError where the bytes that came are
+        not those of the version the store names.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes connections."""
+        ...

@@ -1,0 +1,157 @@
+"""The command line's contract: exit codes, one line for each problem, no traceback, no secret."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "vercel_blob_rw_store1_verysecrettoken"
+PASSWORD = "hunter2hunter2"
+
+
+def run(
+    *arguments: str, cwd: Path, seconds: float = 60, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    keep = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+    environment = {name: os.environ[name] for name in keep if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "edgekeeper", *arguments],
+        cwd=cwd, env={**environment, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True, text=True, timeout=seconds, check=False,
+    )  # fmt: skip
+
+
+def closed_port() -> str:
+    return f"postgresql://app:{PASSWORD}@127.0.0.1:1/app"
+
+
+def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
+    took = []
+    for _ in range(4):
+        began = time.monotonic()
+        assert run("--help", cwd=tmp_path).returncode == 0
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.5
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["audit", "findings", "report", "revert", "doctor", "schema status", "schema apply",
+     "backfill", "demo"],
+)  # fmt: skip
+def test_every_command_has_examples_exit_codes_and_the_shared_options(
+    command: str, tmp_path: Path
+) -> None:
+    shown = run(*command.split(), "--help", cwd=tmp_path, COLUMNS="200").stdout
+    for part in ("Example:", "Exit codes:", "--json", "--quiet", "--no-color"):
+        assert part in shown
+
+
+def test_a_setting_that_is_missing_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
+    done = run("audit", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "DATABASE_URL is not set" in done.stderr
+    assert not (tmp_path / ".edgekeeper" / "prefect").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BLOB_READ_WRITE_TOKEN", "notatokenbutsecret"),
+        ("DATABASE_URL", "mysql://app:hunter2hunter2@db/app"),
+        ("EDGEKEEPER_TASK_RUNNER", "celery"),
+        ("EDGEKEEPER_VERIFY_BUDGET", "many"),
+        ("CANISTER_ID_BACKEND", "NOT-A-CANISTER"),
+        ("IC_URL", "http://example.org"),
+    ],
+)
+def test_a_malformed_setting_is_named_and_its_value_is_not_repeated(
+    variable: str, value: str, tmp_path: Path
+) -> None:
+    done = run("doctor", cwd=tmp_path, **{variable: value})
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert variable in done.stderr
+    assert value not in done.stdout + done.stderr
+
+
+def test_home_is_not_taken_for_the_home_of_runs(tmp_path: Path) -> None:
+    shown = json.loads(run("doctor", "--json", "-", cwd=tmp_path, HOME="/nowhere").stdout)
+    assert shown["settings"]["EDGEKEEPER_HOME"] == ".edgekeeper"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "--repair", "everything"),
+        ("audit", "--store", "walrus"),
+        ("audit", "--no-such-option"),
+        ("audit", "--allow-percent", "101"),
+        ("no-such-command",),
+        ("revert",),
+        ("findings", "--kind", "no-such-kind"),
+        ("report", "../../etc"),
+        ("doctor", "--json", "no/such/directory/out.json"),
+        ("audit", "--verify", "lots"),
+    ],
+)
+def test_a_wrong_call_is_exit_2_without_a_traceback(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = run(*arguments, cwd=tmp_path, DATABASE_URL=closed_port())
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("policy", ["content", "purge"])
+def test_a_policy_of_later_is_refused(policy: str, tmp_path: Path) -> None:
+    done = run("audit", "--repair", policy, cwd=tmp_path, DATABASE_URL=closed_port())
+    assert done.returncode == 2
+    assert "not available yet" in done.stderr
+
+
+def test_doctor_prints_no_secret_and_names_the_store_that_is_down(tmp_path: Path) -> None:
+    done = run(
+        "doctor", "--json", "-", cwd=tmp_path, DATABASE_URL=closed_port(),
+        BLOB_READ_WRITE_TOKEN=TOKEN, VERCEL_BLOB_API_URL="http://127.0.0.1:1/api/blob",
+        EDGEKEEPER_API_TOKEN="averylongbearertoken", seconds=120,
+    )  # fmt: skip
+    assert done.returncode == 3
+    told = json.loads(done.stdout)
+    assert {each["store"]: each["state"] for each in told["stores"]} == {
+        "Neon": "unreachable", "Vercel Blob": "unreachable", "ICP canister": "not configured",
+    }  # fmt: skip
+    for secret in (TOKEN, "verysecrettoken", PASSWORD, "averylongbearertoken"):
+        assert secret not in done.stdout + done.stderr
+
+
+def test_an_error_nobody_expected_is_one_line_and_its_traceback_is_in_the_log(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import edgekeeper.cli.doctor as doctor\n"
+        "def broken(settings): raise RuntimeError('postgresql://app:hunter2hunter2@db/app')\n"
+        "doctor._diagnoses = broken\n"
+        "import sys; sys.argv = ['edgekeeper', 'doctor']\n"
+        "from edgekeeper.cli import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True,
+        timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
+    log = tmp_path / ".edgekeeper" / "log.jsonl"
+    assert str(log) in done.stderr.replace("\n", "")
+    event = json.loads(log.read_text("utf-8").splitlines()[-1])
+    assert "RuntimeError" in event["exception"]
+    assert PASSWORD not in log.read_text("utf-8") + done.stderr
+    assert log.stat().st_mode & 0o077 == 0

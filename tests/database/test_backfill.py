@@ -1,0 +1,203 @@
+"""The back-fill makes an edge for everything observed, once, and can be undone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
+from checks.normal import BlobAddress, LocationProblem
+from tasks.backfill import BackfillReport, Inventories, backfill_edges, units
+from tasks.database import Connection, connect, connector
+from tasks.join_keys import memory_keys, text_keys
+from tasks.journal import revert_run
+from tasks.lease import Fence, acquire
+from tasks.partitions import PartitionWriter
+from tasks.schema import apply_schema
+from tasks.snapshot import NEON_DIRECTORY, take_snapshot
+from tests.database.conftest import MakeDatabase
+
+OWN = "https://abc.public.blob.vercel-storage.com/"
+ADDRESS = BlobAddress("abc")
+PARTITIONS = 3
+IMAGE, GONE, FOREIGN, NOTE = (f"{n}1111111-1111-4111-8111-111111111111" for n in "abcd")
+Backfill = Callable[..., BackfillReport]
+
+
+def spool(directory: Path, schema: Any, rows: list[dict[str, Any]]) -> None:
+    key = "memory_id" if "memory_id" in schema.names else "location"
+    texts = [row[key] for row in rows]
+    high, low = memory_keys(pa.array(texts)) if key == "memory_id" else text_keys(texts)
+    with PartitionWriter(directory, schema, PARTITIONS) as writer:
+        for number, row in enumerate(rows):
+            keyed = row | {"key_hi": int(high[number]), "key_lo": int(low[number])}
+            writer.write(pa.Table.from_pylist([keyed], schema=schema))
+
+
+def observe(conn: Connection, directory: Path) -> Inventories:
+    take_snapshot(conn, directory, PARTITIONS, hash_notes=True)
+    spool(directory / "blob", BLOB_INVENTORY, [{"location": "a ä.jpg", "size": 5}])
+    memory = {"memory_type": "image", "capsule_id": "capsule", "asset_there": True, "size": 6}
+    note = {"memory_type": "note", "capsule_id": "capsule", "asset_there": False}
+    mine = [memory | {"memory_id": IMAGE}, note | {"memory_id": NOTE},
+            memory | {"memory_id": GONE, "memory_type": "video"}]  # fmt: skip
+    spool(directory / "icp", ICP_INVENTORY, mine)
+    return Inventories(
+        directory / NEON_DIRECTORY,
+        directory / "blob",
+        directory / "icp",
+        ADDRESS,
+        blob_complete=True,
+    )
+
+
+@pytest.fixture
+def legacy(conn: Connection) -> Connection:
+    """Memories without edges."""
+    for memory, url in (
+        (IMAGE, OWN + "a%20%C3%A4.jpg"),
+        (GONE, OWN + "b"),
+        (FOREIGN, "https://x/y"),
+    ):
+        conn.execute("INSERT INTO images (id, url) VALUES (%s, %s)", [memory, url])
+    conn.execute("INSERT INTO notes (id, content) VALUES (%s, 'ä')", [NOTE])
+    return conn
+
+
+@pytest.fixture
+def fence(database_url: str) -> Fence:
+    return acquire(connector(database_url), "run", flow="backfill", policy="ledger").fence
+
+
+def edges(conn: Connection) -> set[tuple[Any, ...]]:
+    return set(
+        conn.execute(
+            "SELECT memory_id::text, artifact::text, backend::text, present, location, size_bytes "
+            "FROM storage_edges"
+        ).fetchall()
+    )
+
+
+EXPECTED = {
+    (IMAGE, "metadata", "neon-db", True, None, None),
+    (GONE, "metadata", "neon-db", True, None, None),
+    (FOREIGN, "metadata", "neon-db", True, None, None),
+    (NOTE, "metadata", "neon-db", True, None, None),
+    (NOTE, "asset", "neon-db", True, None, 2),
+    (IMAGE, "asset", "vercel-blob", True, "a ä.jpg", 5),
+    (GONE, "asset", "vercel-blob", False, "b", None),
+    (IMAGE, "metadata", "icp-canister", True, f"icp://capsule/{IMAGE}", None),
+    (IMAGE, "asset", "icp-canister", True, f"icp://capsule/{IMAGE}", 6),
+    (NOTE, "metadata", "icp-canister", True, f"icp://capsule/{NOTE}", None),
+}
+
+
+def test_everything_that_was_observed_gets_its_edge_and_only_once(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    names: list[str] = []
+    report = backfill_edges(
+        legacy, fence, seen, tmp_path / "work", progress=lambda unit, _: names.append(unit)
+    )
+    assert edges(legacy) == EXPECTED
+    assert names == list(units(seen))
+    assert report.memories == 4
+    assert report.inserted[("metadata", "neon-db")] == 4
+    assert report.unusable_urls == {LocationProblem.FOREIGN: 1}
+    assert (report.blob_gone, report.type_mismatches, report.already_there) == (1, 1, 0)
+    again = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    assert (again.inserted.total(), again.already_there) == (0, len(EXPECTED))
+    assert edges(legacy) == EXPECTED
+
+
+def test_an_edge_that_is_there_is_never_overwritten(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    legacy.execute(
+        "INSERT INTO storage_edges (memory_id, memory_type, artifact, backend, location) "
+        "VALUES (%s, 'image', 'asset', 'vercel-blob', 'the app says')",
+        [IMAGE],
+    )
+    report = backfill_edges(legacy, fence, observe(legacy, tmp_path), tmp_path / "work", batch=1)
+    assert (IMAGE, "asset", "vercel-blob", False, "the app says", None) in edges(legacy)
+    assert report.already_there == 1
+
+
+def test_a_listing_that_proves_no_absence_makes_no_edge_of_absence(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    partial = Inventories(seen.neon, seen.blob, seen.icp, ADDRESS, blob_complete=False)
+    report = backfill_edges(legacy, fence, partial, tmp_path / "work")
+    assert (report.blob_gone, report.blob_unknown) == (0, 1)
+    assert edges(legacy) == {edge for edge in EXPECTED if edge[3]}
+
+
+def test_without_other_stores_the_rows_alone_get_edges(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    backfill_edges(legacy, fence, Inventories(seen.neon), tmp_path / "work")
+    assert edges(legacy) == {edge for edge in EXPECTED if edge[2] == "neon-db"}
+
+
+def test_a_verified_hash_is_written_down(legacy: Connection, fence: Fence, tmp_path: Path) -> None:
+    seen = observe(legacy, tmp_path)
+    hashes = pd.DataFrame(
+        [{"memory_id": m, "memory_type": "image", "backend": "vercel-blob", "sha256": "ab" * 32}
+         for m in (IMAGE, GONE)]
+    )  # fmt: skip
+    known = Inventories(seen.neon, seen.blob, seen.icp, ADDRESS, blob_complete=True, hashes=hashes)
+    backfill_edges(legacy, fence, known, tmp_path / "work")
+    found = legacy.execute(
+        "SELECT memory_id::text, backend::text FROM storage_edges WHERE content_hash IS NOT NULL"
+    )
+    assert set(found.fetchall()) == {(IMAGE, "vercel-blob"), (NOTE, "neon-db")}
+
+
+def test_a_memory_deleted_after_the_snapshot_gets_no_edge(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    legacy.execute("DELETE FROM images WHERE id = %s", [IMAGE])
+    backfill_edges(legacy, fence, seen, tmp_path / "work")
+    assert not {edge for edge in edges(legacy) if edge[0] == IMAGE}
+
+
+def test_units_that_are_done_are_not_sent_again(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    memories = [unit for unit in units(seen) if unit.startswith("memories/")]
+    report = backfill_edges(legacy, fence, seen, tmp_path / "work", done=memories)
+    assert set(report.inserted) == {("asset", "vercel-blob")}
+
+
+def test_a_back_fill_is_undone_but_for_what_the_app_wrote_since(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    backfill_edges(legacy, fence, observe(legacy, tmp_path), tmp_path / "work")
+    legacy.execute("UPDATE storage_edges SET present = true WHERE location = 'b'")
+    dry = revert_run(legacy, "run", dry_run=True)
+    assert (dry.reverted, dry.changed_since) == (len(EXPECTED) - 1, 1)
+    report = revert_run(legacy, "run", fence=fence)
+    assert (report.reverted, report.changed_since) == (len(EXPECTED) - 1, 1)
+    assert edges(legacy) == {(GONE, "asset", "vercel-blob", True, "b", None)}
+
+
+def test_deployed_text_ids_get_canonical_edges(make_database: MakeDatabase, tmp_path: Path) -> None:
+    url = make_database("deployed")
+    with connect(url) as conn:
+        apply_schema(conn)
+        for memory in (IMAGE.upper(), "not-a-uuid"):
+            conn.execute(
+                "INSERT INTO image (id, url) VALUES (%s, %s)", [memory, OWN + "a%20%C3%A4.jpg"]
+            )
+        fence = acquire(connector(url), "run", flow="backfill", policy="ledger").fence
+        report = backfill_edges(conn, fence, observe(conn, tmp_path), tmp_path / "work")
+        assert report.invalid_ids == 1
+        assert edges(conn) == {edge for edge in EXPECTED if edge[0] == IMAGE}
