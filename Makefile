@@ -38,7 +38,7 @@ demo: $(STAMP)
 	$(BIN)/edgekeeper demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest --durations=15 -o faulthandler_timeout=300
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

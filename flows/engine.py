@@ -6,6 +6,7 @@ its result store and its caches are off, because the stores' clients retry what 
 run directory holds results, and checkpoints and compare-and-set make a resumed run safe.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
@@ -31,6 +32,9 @@ R = TypeVar("R")
 
 #: Of a thread pool: enough for three listings beside partitions on as many cores as are usual.
 THREADS = 8
+
+# Prefect logs under this name past its own settings where a run ends before its events are sent.
+logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)
 
 
 def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:

@@ -212,7 +212,7 @@ def _blob_edges(
 ) -> pd.DataFrame:
     """(asset, vercel-blob) of every memory whose URL names a blob, there or gone."""
     assert inventories.blob is not None  # noqa: S101 - only called with one
-    rows = read_partition(work, number).to_pandas()
+    rows = _frame(work, number)
     seen = _frame(inventories.blob, number)[[*_KEY, "size", "written_at"]].drop_duplicates(_KEY)
     met = rows.merge(seen, on=_KEY, how="left", indicator="there").sort_values("memory_id")
     met["present"] = met["there"] == "both"
@@ -270,7 +270,9 @@ class _EdgeWriter:
         known = self._hashes[[*key, "sha256"]].drop_duplicates(key)
         merged = edges.merge(known, on=key, how="left")
         verified = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
-        merged["content_hash"] = merged["sha256"].where(verified).fillna(merged["content_hash"])
+        hashes = merged["sha256"].astype(object)
+        verified &= hashes.notna()
+        merged["content_hash"] = hashes.where(verified, merged["content_hash"].astype(object))
         return merged
 
     def _insert(self, memory_type: str, edges: pd.DataFrame) -> None:

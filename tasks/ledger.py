@@ -79,6 +79,13 @@ def apply_repairs(
     return results
 
 
+def repaired(conn: Connection, run_id: str) -> set[str]:
+    """The fingerprints of the findings that the run has repaired already, wholly or in part."""
+    with transaction(conn, snapshot=True):
+        found = conn.execute(query("queries/ledger", "repaired"), {"run_id": run_id}).fetchall()
+    return {fingerprint for (fingerprint,) in found}
+
+
 def _one_by_one(
     conn: Connection,
     fence: Fence,

@@ -166,10 +166,11 @@ def _clean(value: Any) -> Any:
 def _write(_logger: Any, _method: str, event: Event) -> str:
     """The last processor: writes the event to the sinks and drops it."""
     level = LEVELS.get(str(event.get("level")), LEVELS["info"])
+    shown = event.pop("shown", False)  # a person was told in other words: for the file alone
     with _sinks.lock:
         if _sinks.file is not None:
             _sinks.file.write(json.dumps(event, ensure_ascii=True) + "\n")
-        if level >= _sinks.level:
+        if level >= _sinks.level and not shown:
             stream = _sinks.stream or sys.stderr
             stream.write(_line(event) + "\n")
             stream.flush()

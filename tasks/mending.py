@@ -13,13 +13,14 @@ from typing import Any
 import pandas as pd
 
 from checks.breaker import Tripped, tripped
+from checks.describe import plain_records
 from checks.model import RepairState
 from checks.repairs import EdgeRepair, plan
 from tasks.audit import AuditRun
 from tasks.comparison import judged_part, planned
 from tasks.confirm import confirm
 from tasks.lease import Fence
-from tasks.ledger import apply_repairs
+from tasks.ledger import Observed, apply_repairs, repaired
 from tasks.observe import OpenStores, Seen
 
 Outcomes = dict[str, tuple[str, str | None]]
@@ -27,6 +28,8 @@ Outcomes = dict[str, tuple[str, str | None]]
 _WORST_FIRST = (
     RepairState.FAILED, RepairState.REFUSED, RepairState.SUPERSEDED, RepairState.APPLIED,
 )  # fmt: skip
+#: Columns of an edge that are compared besides its version.
+_COMPARED = ("present", "location", "content_hash", "size_bytes", "sync_state", "sync_error")
 _CHANGED = "it changed between the finding and the repair; the next audit looks at it again"
 
 
@@ -71,14 +74,19 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Outcome
     """
     outcomes: Outcomes = {}
     workspace = run.workspace(seen.facts["partitions"])
+    with run.connect() as conn:
+        before = repaired(conn, run.run_id)
     for partition in range(workspace.partitions):
         judged, parts = judged_part(workspace, partition)
-        held, unheld = asyncio.run(_still_holding(run, seen, judged))
+        # What was repaired before an interruption no longer looks as it was found.
+        begun = judged["fingerprint"].isin(before)
+        held, unheld = asyncio.run(_still_holding(run, seen, judged[~begun]))
+        held = pd.concat([held, judged[begun]], ignore_index=True) if begun.any() else held
         outcomes |= dict.fromkeys(unheld, (RepairState.SUPERSEDED.value, _CHANGED))
         parts = parts[~parts["fingerprint"].isin(unheld)]
         repairs = plan(held, parts, run.run_id)
         allowed = [each for each in repairs if not proposal.refuses(each)]
-        outcomes |= _applied(run, fence, allowed)
+        outcomes |= _applied(run, fence, allowed, _observed(held) | _observed(parts))
         outcomes |= {
             each.fingerprint: (RepairState.REFUSED.value, str(proposal.tripped[each.backend]))
             for each in repairs
@@ -97,12 +105,21 @@ async def _still_holding(
     return held, set(judged["fingerprint"]) - set(held["fingerprint"])
 
 
-def _applied(run: AuditRun, fence: Fence, repairs: list[EdgeRepair]) -> Outcomes:
+def _observed(cases: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The edges as they were seen, by id: a repair is made only while they are still that."""
+    edges = cases.loc[cases["edge_id"].notna(), ["edge_id", *_COMPARED]]
+    return {case["edge_id"]: {name: case[name] for name in _COMPARED}
+            for case in plain_records(edges)}  # fmt: skip
+
+
+def _applied(
+    run: AuditRun, fence: Fence, repairs: list[EdgeRepair], observed: Observed
+) -> Outcomes:
     """Makes repairs; of several that belong to one finding the worst outcome counts."""
     if not repairs:
         return {}
     with run.connect() as conn:
-        results = apply_repairs(conn, fence, repairs)
+        results = apply_repairs(conn, fence, repairs, observed=observed)
     outcomes: dict[str, tuple[RepairState, str | None]] = {}
     for result in results:
         name = result.repair.fingerprint

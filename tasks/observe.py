@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from checks.cases import View
 from checks.columns import BLOB_INVENTORY, BLOB_REFERENCES, ICP_INVENTORY
-from checks.errors import StoreError
+from checks.errors import StoreError, StoreUnreachableError
 from checks.model import Backend, StoreState
 from checks.normal import LocationProblem, icp_capsule_id
 from tasks import comparison, verification
@@ -104,11 +104,7 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         _nothing(directory, _SCHEMAS[backend], partitions)
         detail = "left out by --store" if is_configured(run.settings, backend) else None
         return ListingReport(StoreState.NOT_CONFIGURED, detail=detail)
-    try:
-        store = open_store(backend, run.settings, known_capsules=facts["capsules"])
-    except StoreError as error:
-        _nothing(directory, _SCHEMAS[backend], partitions)
-        return ListingReport(StoreState.UNREACHABLE, detail=str(error))
+    store = open_store(backend, run.settings, known_capsules=facts["capsules"])
     try:
         told = advancing(f"listing {backend}", facts["present"].get(backend.value))
         if isinstance(store, IcpStore):
@@ -116,6 +112,9 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
         if isinstance(store, IcpStore):
             await _spool_links(store, run.workspace(partitions), run, report)
+    except StoreUnreachableError as error:
+        _nothing(directory, _SCHEMAS[backend], partitions)
+        return ListingReport(StoreState.UNREACHABLE, detail=str(error))
     finally:
         await store.aclose()
     return report

@@ -132,8 +132,9 @@ def _run(conn: Connection, status: ObjectStatus) -> None:
     try:
         for statement in status.statement.split(";\n"):
             conn.execute(statement)
-    except psycopg.Error:
-        # what is left of it would be maintained with every write and serve nobody
+    except pg.UniqueViolation:
+        # what is left of it would be maintained with every write and serve nobody; after another
+        # error the name may belong to an index that somebody else has just made
         conn.execute(query("schema/storage_edges", "drop_index", name=sql.Identifier(status.name)))
         raise
 

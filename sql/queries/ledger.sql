@@ -168,3 +168,9 @@ CROSS JOIN LATERAL unnest(r.edge_ids) AS n(edge_id)
 JOIN {edges} AS e ON e.id = n.edge_id::{id_type} AND e.xmin::text = r.version
 WHERE r.id = ANY(%(ids)s) AND r.reverted_at IS NULL
 GROUP BY r.id;
+
+-- name: repaired
+-- The findings that a run has repaired, wholly or in part.
+SELECT DISTINCT fingerprint
+FROM audit.repair
+WHERE run_id = %(run_id)s AND fingerprint IS NOT NULL AND reverted_at IS NULL;
