@@ -8,12 +8,13 @@ STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lock
+.PHONY: help install demo test soak lint bench lock
 
 help:
 	@echo "make install   .venv from requirements.lock; the program is then $(BIN)/edgekeeper"
 	@echo "make demo      seed, back-fill, damage, audit, repair and audit again, on a local sandbox"
 	@echo "make test      the whole test suite"
+	@echo "make soak      the long campaigns: many seeds, many kills"
 	@echo "make lint      ruff, strict types, import layers, installed packages"
 	@echo "make bench     the benchmarks"
 	@echo "make lock      requirements.lock anew from pyproject.toml"
@@ -39,6 +40,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --durations=15 -o faulthandler_timeout=300
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak --timeout=3600
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

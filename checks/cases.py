@@ -193,12 +193,16 @@ def build(partition: Partition, view: View) -> Cases:
     memories = _with_rows(memories, partition.rows, row_at)
 
     edge, sync = _edge_states(edges, count, view)
+    hashes = _hashes(partition.hashes, index)
     obj = _object_states(objects, edges, count, view)
+    # Listed, but its bytes are not there: reading or a direct look outweighs the listing.
+    obj.reshape(-1)[hashes.index[hashes["outcome"] == "gone"].to_numpy(dtype=np.intp)] = (
+        Object.ABSENT
+    )
     memory = _memory_states(memories, has_row, edges, count, view)
     verdict = TABLE[memory[:, None], edge, obj, sync]
     return Cases(
-        memories, memory, edge, obj, sync, verdict, edges, objects,
-        _hashes(partition.hashes, index),
+        memories, memory, edge, obj, sync, verdict, edges, objects, hashes,
         mixed=memories.duplicated(_KEY, keep=False).to_numpy(),
     )  # fmt: skip
 

@@ -111,7 +111,12 @@ def _observed(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    """The values that there are; whole numbers as such, although a frame with gaps has floats."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _json(values: dict[str, Any]) -> str:
@@ -160,7 +165,8 @@ def _missing(case: dict[str, Any]) -> str:
 def _size(case: dict[str, Any]) -> str:
     seen = case["read_size"] if case.get("outcome") == "read" else case["object_size"]
     return (
-        f"The ledger says {case['size_bytes']} bytes, {_where(case)} has {seen} for {_what(case)}, "
+        f"The ledger says {int(case['size_bytes'])} bytes, {_where(case)} has {int(seen)} for "
+        f"{_what(case)}, "
         f"last written {_day(case.get('object_written_at'))}, before the ledger's row."
         f"{_elsewhere(case)}"
     )

@@ -63,7 +63,7 @@ def judge(cases: Cases, view: View) -> Judgement:
 
     parts = [cases.frame(kinds != "").assign(kind=kinds[kinds != ""])]
     parts += _whole_memory_findings(cases, whole)
-    parts.append(_on_asset(cases, _lost(cases, kinds, settled, view)).assign(kind="lost"))
+    parts.append(_on_asset(cases, _lost(cases, settled, view)).assign(kind="lost"))
     parts.append(_bad_urls(cases, kinds, settled))
     findings = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     return Judgement(findings, _parts(cases, whole), *_agreement(cases, kinds, whole))
@@ -122,7 +122,6 @@ def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_
     hash_differs = read & _differ(hashes["sha256"], edges["content_hash"])
     written = (objects["object_written_at"] > edges["updated_at"]).to_numpy(dtype=bool)
     conditions = [
-        (hashes["outcome"] == "gone").to_numpy(dtype=bool),
         (size_differs | hash_differs) & written,
         size_differs,
         hash_differs,
@@ -131,7 +130,7 @@ def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_
         edges["content_hash"].isna().to_numpy(dtype=bool),
     ]
     kinds_then = [
-        "missing", "stale_hash", "size_mismatch", "hash_mismatch", "stale_failure", "unverifiable",
+        "stale_hash", "size_mismatch", "hash_mismatch", "stale_failure", "unverifiable",
         "hash_unknown",
     ]  # fmt: skip
     flat[case] = np.select(conditions, kinds_then, "")
@@ -204,9 +203,7 @@ def _on_asset(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
     return cases.frame(chosen)
 
 
-def _lost(
-    cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_], view: View
-) -> NDArray[np.bool_]:
+def _lost(cases: Cases, settled: NDArray[np.bool_], view: View) -> NDArray[np.bool_]:
     """Memories whose asset was promised and which no store holds, shape (memories,).
 
     Promised by an asset edge or by the row's own URL. Not said while a copy is under way, while a
@@ -216,8 +213,7 @@ def _lost(
     assets[ASSET_SLOTS] = True
     promised = (cases.edge[:, assets] != Edge.NONE).any(axis=1)
     promised = promised | cases.memories["row_pathname"].notna().to_numpy(dtype=bool)
-    gone = (cases.object == Object.THERE) & (kinds == "missing")
-    held = ((cases.object == Object.THERE) & ~gone)[:, assets].any(axis=1)
+    held = (cases.object[:, assets] == Object.THERE).any(axis=1)
     doubt = _blind(cases, view)[:, assets].any(axis=1)
     doubt |= (cases.sync[:, assets] == Sync.YOUNG).any(axis=1)
     doubt |= (cases.edge[:, assets] == Edge.MALFORMED).any(axis=1)

@@ -103,8 +103,8 @@ _ALL = (
     Kind(
         "invalid_location", 5, Grain.ROW, "Invalid location",
         "The location or URL is empty, relative, foreign or unreadable, so it names no object.",
-        "Correct the row in the app; where the edge alone is wrong, an audit with --repair ledger "
-        "mends it.",
+        "Correct the row in the app; where the edge alone is wrong, "
+        "`edgekeeper audit --repair ledger` mends it.",
         ledger_repair="canonical location, where it is unambiguous",
     ),
     Kind(

@@ -74,9 +74,16 @@ async def conclude(
     reread: RereadRows,
 ) -> Concluded:
     """Judges one partition, looks directly at what differs, and writes down what holds."""
-    cases, odd = cases_of(workspace, partition, view, address)
+    frames, odd = load_partition(workspace, partition, address)
+    cases = build(frames, view)
     judgement = judge(cases, view)
     confirmation = await confirm(judgement.findings, stores, reread)
+    if confirmation.hollow is not None:
+        gone = confirmation.hollow.assign(outcome="gone")
+        frames.hashes = pd.concat([frames.hashes, gone], ignore_index=True)
+        cases = build(frames, view)
+        judgement = judge(cases, view)
+        confirmation = await confirm(judgement.findings, stores, reread)
     kept = _fingerprinted(confirmation.kept)
     _save(workspace.directory / "judged", partition, kept)
     _save(workspace.directory / "parts", partition, _belonging(judgement.parts, kept))

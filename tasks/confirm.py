@@ -70,12 +70,15 @@ class Confirmation:
         in_flight: how many were dropped, since something changed meanwhile.
         unknown: backends that could not be asked, with the reason; their findings were dropped.
         sampled: kinds and backends of which only a sample was looked at, with the sample's size.
+        hollow: listed assets whose bytes are not there although their memory stands still: columns
+            ``key_hi, key_lo, memory_id, memory_type, backend``.
     """
 
     kept: pd.DataFrame
     in_flight: int = 0
     unknown: dict[Backend, str] = field(default_factory=dict)
     sampled: dict[str, int] = field(default_factory=dict)
+    hollow: pd.DataFrame | None = None
 
 
 def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> pd.Series:
@@ -144,8 +147,39 @@ async def confirm(
         chosen[:] = True
         result.sampled.clear()
         answers |= await _look_up_all(lookups, chosen, stores, result)
+    result.hollow = await _hollow(result.kept, lookups, answers, stores)
     _drop(result, lookups, answers, chosen)
     return result
+
+
+_HOLLOW = ["key_hi", "key_lo", "memory_id", "memory_type", "backend"]
+
+
+async def _hollow(
+    findings: pd.DataFrame,
+    lookups: list[list[Claim]],
+    answers: Mapping[Lookup, Observation | None],
+    stores: Mapping[Backend, Store],
+) -> pd.DataFrame | None:
+    """Assets that the canister lists but does not hold, their memory being as it was listed.
+
+    Its listing repeats what the uploader declared; only a direct look sees that the bytes are gone.
+    """
+    suspects = [
+        place
+        for place, claims in enumerate(lookups)
+        for claim in claims
+        if claim.state == Object.THERE
+        and claim.target[:2] == (Backend.ICP, Artifact.ASSET)
+        and answers.get(claim.target, claim) is None
+    ]
+    still = []
+    for place in suspects:
+        claim = lookups[place][0]
+        memory = await stores[Backend.ICP].look_up(claim.target[2], Artifact.METADATA)
+        if memory is not None and memory.version == claim.version:
+            still.append(place)
+    return findings.iloc[still][_HOLLOW] if still else None
 
 
 def _lookups(case: dict[str, Any]) -> list[Claim]:

@@ -1,6 +1,6 @@
 -- name: verified_at
 -- When the bytes of each replica were last read and equal to what the ledger said.
-SELECT memory_id, memory_type, backend, at AS verified_at
+SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS verified_at
 FROM audit.verification
 WHERE outcome = 'read';
 
