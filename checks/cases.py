@@ -120,9 +120,9 @@ class Cases:
         frame["memory_state"] = self.memory[memory]
         frame["edge_state"] = self.edge.ravel()[case]
         frame["object_state"] = self.object.ravel()[case]
-        frame["ledger_digest"] = ledger_digest(self.edges, len(self.memories))[memory]
+        frame["ledger_digest"] = self._digests(memory)
         frame["verified_elsewhere"] = self._verified_elsewhere().ravel()[case]
-        frame["sibling_hash"] = self._sibling_hash().ravel()[case]
+        frame["sibling_hash"] = self._sibling_hash(memory, slot)
         for part in (self.edges, self.objects, self.hashes):
             frame = pd.concat([frame, part.reindex(case).reset_index(drop=True)], axis=1)
         return frame
@@ -140,6 +140,8 @@ class Cases:
 
     def _verified_elsewhere(self) -> NDArray[np.bool_]:
         """Whether another store's copy of the asset was read and equals its edge's hash."""
+        if self.hashes.empty:
+            return np.zeros(self.verdict.shape, dtype=bool)
         read = self.hashes["sha256"].reindex(self.edges.index)
         equal = (read.notna() & (read == self.edges["content_hash"])).to_numpy(dtype=bool)
         verified = np.zeros(self.verdict.size, dtype=bool)
@@ -148,19 +150,22 @@ class Cases:
         others: NDArray[np.bool_] = own.sum(axis=1, keepdims=True) - own > 0
         return others
 
-    def _sibling_hash(self) -> NDArray[np.object_]:
-        """A hash that the ledger has for the same asset in another store, or null."""
-        flat = np.full(self.verdict.size, None, dtype=object)
-        hashes = self.edges["content_hash"]
-        flat[self.edges.index.to_numpy()] = hashes.where(hashes.notna(), None).to_numpy(object)
-        own = flat.reshape(self.verdict.shape)
-        siblings = np.full_like(own, None)
-        for slot in ASSET_SLOTS:
-            for other in ASSET_SLOTS:
-                if other != slot:
-                    empty = siblings[:, slot] == None  # noqa: E711 - element by element
-                    siblings[empty, slot] = own[empty, other]
+    def _sibling_hash(
+        self, memory: NDArray[np.intp], slot: NDArray[np.intp]
+    ) -> NDArray[np.object_]:
+        """A hash that the ledger has for the same asset in another store, or null, by case."""
+        siblings = np.full(len(memory), None, dtype=object)
+        for other in ASSET_SLOTS:
+            hashes = self.edges["content_hash"].reindex(memory * WIDTH + other)
+            wanted = np.isin(slot, ASSET_SLOTS) & (slot != other) & hashes.notna().to_numpy()
+            wanted &= siblings == None  # noqa: E711 - element by element
+            siblings[wanted] = hashes.to_numpy(dtype=object)[wanted]
         return siblings
+
+    def _digests(self, memory: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """The ledger's digest of each of some memories."""
+        about = np.isin(self.edges.index.to_numpy() // WIDTH, memory)
+        return ledger_digest(self.edges[["version"]][about], len(self.memories))[memory]
 
 
 def ledger_digest(edges: pd.DataFrame, memories: int) -> NDArray[np.uint64]:
@@ -239,10 +244,11 @@ def _indexed(
     slots = pd.MultiIndex.from_tuples([(a.value, b.value) for a, b in SLOTS])
     slot = slots.get_indexer(pd.MultiIndex.from_frame(frame[[artifact, backend]]))
     memory = _positions(frame, index)
-    known = (memory >= 0) & (slot >= 0)
+    known = np.flatnonzero((memory >= 0) & (slot >= 0))
+    case = pd.Index(memory[known] * WIDTH + slot[known])
+    first = ~case.duplicated()
     frame = frame.drop(columns=[*_MEMORY, "memory_id", artifact, backend], errors="ignore")
-    frame = frame[known].set_axis(memory[known] * WIDTH + slot[known])
-    return frame[~frame.index.duplicated()]
+    return frame.iloc[known[first]].set_axis(case[first])
 
 
 def _with_rows(

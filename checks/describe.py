@@ -88,9 +88,10 @@ def _evidence(case: dict[str, Any]) -> Evidence:
 
 
 def _expected(case: dict[str, Any]) -> dict[str, Any]:
-    """What the ledger says; empty where it says nothing."""
+    """What the ledger says, or for a lost asset the row's own URL; empty where nothing does."""
     if case.get("edge_id") is None:
-        return {}
+        promised = case.get("row_pathname") if case["kind"] == "lost" else None
+        return {"present": True, "location": promised} if promised else {}
     names = ("present", "location", "content_hash", "size_bytes", "sync_state", "sync_error")
     return _known({name: case.get(name) for name in names})
 

@@ -111,9 +111,9 @@ def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_
     chosen = comparable & ~settled[:, None]
     chosen[:, [n for n in range(WIDTH) if n not in ASSET_SLOTS]] = False
     case = np.flatnonzero(chosen.ravel())
-    edges = cases.edges.reindex(case)
-    objects = cases.objects.reindex(case)
-    hashes = cases.hashes.reindex(case)
+    edges = cases.edges[["size_bytes", "content_hash", "updated_at"]].reindex(case)
+    objects = cases.objects[["object_size", "object_written_at"]].reindex(case)
+    hashes = cases.hashes[["outcome", "read_size", "sha256"]].reindex(case)
     flat = kinds.reshape(-1)
 
     read = (hashes["outcome"] == "read").to_numpy(dtype=bool)

@@ -14,14 +14,16 @@ _PLAIN = re.compile(
 _ODD = re.compile(r"(?:\A|/)(?:\.|/)|[\x00-\x1f\x7f\ufffd]")
 
 
-def pathnames(address: BlobAddress, urls: Iterable[str | None]) -> list[str | LocationProblem]:
+def pathnames(
+    address: BlobAddress, urls: Iterable[str | None], *, bare: bool = False
+) -> list[str | LocationProblem]:
     """``address.pathname`` of each URL, quick where a URL is of the usual form."""
     own: dict[str, bool] = {}
     found: list[str | LocationProblem] = []
     for url in urls:
         plain = _PLAIN.fullmatch(url) if url else None
         if plain is None:
-            found.append(address.pathname(url, bare=False))
+            found.append(address.pathname(url, bare=bare))
             continue
         origin, path = plain.groups()
         if origin not in own:
@@ -31,5 +33,5 @@ def pathnames(address: BlobAddress, urls: Iterable[str | None]) -> list[str | Lo
         if usual and not _ODD.search(pathname):
             found.append(pathname)
         else:
-            found.append(address.pathname(url, bare=False))
+            found.append(address.pathname(url, bare=bare))
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from checks import columns
 from checks.cases import Partition
@@ -23,6 +24,7 @@ from checks.normal import (
     is_canonical_uuid,
     leading_segment,
 )
+from tasks.blob_names import pathnames
 from tasks.join_keys import memory_keys, text_keys
 from tasks.partitions import PartitionWriter, partition_path, read_partition
 
@@ -101,35 +103,31 @@ def ledger_part(workspace: Workspace, partition: int, address: BlobAddress | Non
     ``location_problem`` and ``malformed``.
     """
     edges: pd.DataFrame = read_partition(workspace.ledger, partition).to_pandas()
-    named: list[str | None] = []
-    problems: list[str | None] = []
-    rows = edges[["backend", "location", "present"]].itertuples(index=False, name=None)
-    for backend, location, present in rows:
-        where = location if isinstance(location, str) else None
-        name, problem = _named(backend, where, address, present=bool(present))
-        named.append(name)
-        problems.append(problem)
+    named = np.full(len(edges), None, dtype=object)
+    problems = named.copy()
+    locations = _plain(edges["location"])
+    present = edges["present"].to_numpy(dtype=bool)
+    if address is not None:
+        places = np.flatnonzero(edges["backend"] == Backend.BLOB)
+        found = pathnames(address, locations[places], bare=True)
+        for place, pathname in zip(places, found, strict=True):
+            if not isinstance(pathname, LocationProblem):
+                named[place] = pathname
+            elif pathname is not LocationProblem.NULL or present[place]:
+                problems[place] = pathname.value
+    for place in np.flatnonzero((edges["backend"] == Backend.ICP) & edges["location"].notna()):
+        named[place] = icp_memory_id(locations[place])
+        problems[place] = None if named[place] else LocationProblem.UNPARSEABLE.value
     return edges.assign(
         named=pd.array(named, dtype="str"),
         location_problem=pd.array(problems, dtype="str"),
-        malformed=[problem is not None for problem in problems],
+        malformed=problems != None,  # noqa: E711 - element by element
     )
 
 
-def _named(
-    backend: str, location: str | None, address: BlobAddress | None, *, present: bool
-) -> tuple[str | None, str | None]:
-    """What a location names, and what is wrong with it where it names nothing but should."""
-    if backend == Backend.BLOB and address is not None:
-        pathname = address.pathname(location, bare=True)
-        if not isinstance(pathname, LocationProblem):
-            return pathname, None
-        excused = pathname is LocationProblem.NULL and not present
-        return None, None if excused else pathname.value
-    if backend == Backend.ICP and location is not None:
-        memory_id = icp_memory_id(location)
-        return memory_id, None if memory_id else LocationProblem.UNPARSEABLE.value
-    return None, None
+def _plain(texts: pd.Series) -> NDArray[np.object_]:
+    """A column of texts as Python has them, None for null."""
+    return texts.to_numpy(dtype=object, na_value=None)
 
 
 def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None) -> pd.DataFrame:
@@ -138,17 +136,18 @@ def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None)
     A note has no URL, and nothing is wrong with that.
     """
     rows: pd.DataFrame = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
-    pathnames: list[str | None] = []
-    problems: list[str | None] = []
-    for memory_type, url in rows[["memory_type", "url"]].itertuples(index=False, name=None):
-        place: str | LocationProblem | None = None
-        if address is not None and memory_type != "note":
-            place = address.pathname(url if isinstance(url, str) else None, bare=False)
-        bad = isinstance(place, LocationProblem)
-        pathnames.append(None if bad else place)
-        problems.append(place.value if isinstance(place, LocationProblem) else None)
+    named = np.full(len(rows), None, dtype=object)
+    problems = named.copy()
+    if address is not None:
+        places = np.flatnonzero(rows["memory_type"] != "note")
+        found = pathnames(address, _plain(rows["url"])[places])
+        for place, pathname in zip(places, found, strict=True):
+            if isinstance(pathname, LocationProblem):
+                problems[place] = pathname.value
+            else:
+                named[place] = pathname
     return rows.assign(
-        pathname=pd.array(pathnames, dtype="str"), url_problem=pd.array(problems, dtype="str")
+        pathname=pd.array(named, dtype="str"), url_problem=pd.array(problems, dtype="str")
     )
 
 
@@ -169,7 +168,7 @@ def expect(workspace: Workspace, address: BlobAddress | None) -> None:
 
 def _write(writer: PartitionWriter, frame: pd.DataFrame, natural_key: str) -> None:
     """Spools ``frame`` under the key of its column ``natural_key``; its own keys are kept aside."""
-    names = frame[natural_key].tolist()
+    names = _plain(frame[natural_key])
     as_ids = natural_key == "named"
     high, low = memory_keys(pa.array(names, pa.string())) if as_ids else text_keys(names)
     frame = frame.rename(columns={"key_hi": "memory_hi", "key_lo": "memory_lo"})
@@ -290,7 +289,7 @@ def load_partition(
     edges = _set_aside(edges, odd, edges["artifact"], edges["backend"])
     rows = _set_aside(rows, odd, None, Backend.NEON.value)
     foreign = replicas["owner_id"].notna() & (replicas["owner_id"] != replicas["memory_id"])
-    strange = ~replicas["memory_id"].map(is_canonical_uuid).astype(bool)
+    strange = ~_canonical(replicas["memory_id"])
     odd.append(_odd(replicas[foreign | strange], None, Backend.ICP.value))
     replicas = replicas[~strange | replicas["owner_id"].notna()]
     hashes = workspace.hashes
@@ -311,12 +310,19 @@ def _set_aside(
     backend: pd.Series | str,
 ) -> pd.DataFrame:
     """``frame`` without the rows whose id is no canonical UUID; those are added to ``odd``."""
-    good = frame["memory_id"].map(is_canonical_uuid).astype(bool)
+    good = _canonical(frame["memory_id"])
     if not good.all():
         part = artifact[~good] if artifact is not None else None
         store = backend if isinstance(backend, str) else backend[~good]
         odd.append(_odd(frame[~good], part, store))
     return frame[good].reset_index(drop=True)
+
+
+def _canonical(ids: pd.Series) -> pd.Series:
+    """Which ids are canonical UUIDs; a memory's id stands in several rows and is read once."""
+    places, different = pd.factorize(ids)
+    canonical = np.fromiter(map(is_canonical_uuid, _plain(different.to_series())), dtype=bool)
+    return pd.Series(canonical[places], index=ids.index, dtype=bool)
 
 
 def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | str) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import stamina
-
 from damaged_sandbox import Box, settings_variables
 
 SHARED_MEMORIES = 400

@@ -55,7 +55,7 @@ def refuse(
         (200, None, MalformedAnswerError, 1),
     ],
 )
-async def test_every_refusal_has_its_error(  # noqa: PLR0917 - a table of cases
+async def test_every_refusal_has_its_error(
     blobs: BlobProcess, store: BlobStore, status: int, code: str | None, error: type[Exception], requests: int,
 ) -> None:  # fmt: skip
     refuse(blobs, status, code)
