@@ -20,6 +20,7 @@ from tasks import log, run_directory
 from tasks.app_tables import find_app_tables
 from tasks.database import Connection, connect, connector
 from tasks.lease import Fence, held
+from tasks.memory import peak_rss_mb, release_unused
 from tasks.resolve import Workspace
 from tasks.run_directory import RunDirectory
 from tasks.schema import ensure_audit_schema
@@ -86,7 +87,8 @@ class AuditRun:
         if name in done:
             return done[name]
         began = monotonic()
-        facts = work() | {"stage_seconds": monotonic() - began}
+        facts = work() | {"stage_seconds": monotonic() - began, "peak_rss_mb": peak_rss_mb()}
+        release_unused()
         with _marking:
             self.directory.mark_done(name, **facts)
         return facts
@@ -108,6 +110,7 @@ def under_way(
 
     Raises UsageError where the request can't be carried out, LeaseError where another run writes.
     """
+    log.protect(settings)
     home = run_directory.local_home(settings.home)
     now = datetime.now(UTC)
     run_id = resume or new_run_id(now)

@@ -69,6 +69,7 @@ class Confirmation:
         kept: the findings that hold, with ``confirmed`` (bool): looked at directly.
         in_flight: how many were dropped, since something changed meanwhile.
         unknown: backends that could not be asked, with the reason; their findings were dropped.
+        unseen: the places, in what was to be confirmed, of the findings dropped for that.
         sampled: kinds and backends of which only a sample was looked at, with the sample's size.
         hollow: listed assets whose bytes are not there although their memory stands still: columns
             ``key_hi, key_lo, memory_id, memory_type, backend``.
@@ -77,6 +78,7 @@ class Confirmation:
     kept: pd.DataFrame
     in_flight: int = 0
     unknown: dict[Backend, str] = field(default_factory=dict)
+    unseen: set[int] = field(default_factory=set)
     sampled: dict[str, int] = field(default_factory=dict)
     hollow: pd.DataFrame | None = None
 
@@ -193,10 +195,11 @@ def _lookups(case: dict[str, Any]) -> list[Claim]:
             for backend in (Backend.BLOB, Backend.ICP)
             if (lookup := _target(case, backend, Artifact.ASSET))
         ]
-    if kind in ("deleted_memory", "icp_only"):
-        return []
-    lookup = _target(case, Backend(case["backend"]), Artifact(case.get("artifact") or "metadata"))
-    state = Object(case["object_state"])
+    # A finding about a whole memory stands on its row in Neon; what tells of it is on ICP.
+    on_icp = kind == "icp_only"
+    backend = Backend.ICP if on_icp else Backend(case["backend"])
+    lookup = _target(case, backend, Artifact(case.get("artifact") or "metadata"))
+    state = Object.THERE if on_icp else Object(case["object_state"])
     wrong = case["size_bytes"] if kind == "size_mismatch" else None
     return [Claim(lookup, state, case.get("object_version"), wrong)] if lookup else []
 

@@ -4,6 +4,7 @@ A row lies in partition ``key_lo % partitions``, so that equal keys of two direc
 number of partitions meet in files of the same number.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,9 +29,10 @@ def partition_path(directory: Path, partition: int) -> Path:
     return directory / f"part-{partition:05d}.parquet"
 
 
-def read_partition(directory: Path, partition: int) -> Any:
-    """One partition as a pyarrow table."""
-    return pq.read_table(partition_path(directory, partition), partitioning=None)
+def read_partition(directory: Path, partition: int, columns: Sequence[str] | None = None) -> Any:
+    """One partition as a pyarrow table, with all its columns or only some."""
+    wanted = None if columns is None else list(columns)
+    return pq.read_table(partition_path(directory, partition), columns=wanted, partitioning=None)
 
 
 def partition_files(directory: Path) -> list[Path]:

@@ -204,7 +204,11 @@ def _limits(run: AuditRun, concluded: Sequence[Concluded]) -> dict[str, str | in
 def stages(run: AuditRun) -> tuple[Stage, ...]:
     """What each stage of the run took, in the order in which they ended."""
     return tuple(
-        Stage(name=name, seconds=round(facts.get("stage_seconds", 0.0), 3))
+        Stage(
+            name=name,
+            seconds=round(facts.get("stage_seconds", 0.0), 3),
+            peak_rss_mb=round(facts.get("peak_rss_mb", 0.0), 1) or None,
+        )
         for name, facts in run.directory.done_stages().items()
         if name != "begun"
     )

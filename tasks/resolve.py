@@ -6,6 +6,7 @@ and what was found is spooled again under the memory's key (two shuffles, as in 
 join). What no memory expects is left over: those are the candidates for orphans.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,10 @@ from tasks.partitions import PartitionWriter, partition_path, read_partition
 
 _KEY = ["key_hi", "key_lo"]
 _MEMORY = {"memory_hi": pa.uint64(), "memory_lo": pa.uint64()}
+#: Of an edge, what says which object it is about.
+_EXPECTING = (
+    *_KEY, "memory_id", "memory_type", "artifact", "backend", "present", "location"
+)  # fmt: skip
 _EXPECTED_BLOB = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), *_MEMORY.items(),
      ("memory_type", pa.string()), ("artifact", pa.string()), ("location", pa.string()),
@@ -96,13 +101,18 @@ class Workspace:
         return self.directory / "hashes"
 
 
-def ledger_part(workspace: Workspace, partition: int, address: BlobAddress | None) -> pd.DataFrame:
+def ledger_part(
+    workspace: Workspace,
+    partition: int,
+    address: BlobAddress | None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """One partition of the ledger with its locations read.
 
     Adds ``named`` (the blob pathname or canister memory id that the location names, else null),
     ``location_problem`` and ``malformed``.
     """
-    edges: pd.DataFrame = read_partition(workspace.ledger, partition).to_pandas()
+    edges: pd.DataFrame = read_partition(workspace.ledger, partition, columns).to_pandas()
     named = np.full(len(edges), None, dtype=object)
     problems = named.copy()
     locations = _plain(edges["location"])
@@ -160,7 +170,7 @@ def expect(workspace: Workspace, address: BlobAddress | None) -> None:
         PartitionWriter(icp, _EXPECTED_REPLICA, workspace.partitions) as replicas,
     ):
         for partition in range(workspace.partitions):
-            edges = ledger_part(workspace, partition, address)
+            edges = ledger_part(workspace, partition, address, _EXPECTING)
             rows = rows_part(workspace, partition, address)
             _write(blobs, _expected_blobs(edges, rows), "location")
             _write(replicas, _expected_replicas(edges), "named")

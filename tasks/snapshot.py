@@ -31,6 +31,8 @@ NEON_DIRECTORY = "inventory/neon-db"
 REFERENCES_DIRECTORY = "references/neon"
 _READ_TIMEOUT = "60min"
 _REREAD_BATCH = 20_000
+#: Of a memory that is stored forever, as most are: its metadata and its asset, each in two stores.
+_EDGES_PER_MEMORY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def take_snapshot(
     Args:
         conn: a connection that is not in a transaction.
         directory: gets one directory per kind of rows.
-        partitions: how many; by default so many that each holds near 250,000 edges.
+        partitions: how many; by default so many that each holds near 250,000 edges, those that are yet
+            to be made included.
         address: which URLs are the blob store's; without it no references are read.
         hash_notes: whether Postgres hashes the notes' texts.
 
@@ -95,7 +98,7 @@ def take_snapshot(
         tables = find_app_tables(conn)
         statistics = edge_statistics(conn, tables)
         if partitions is None:
-            partitions = partitions_for(sum(each.edges for each in statistics.values()))
+            partitions = partitions_for(_rows_expected(conn, tables, statistics))
         edges = read_ledger(conn, directory / LEDGER_DIRECTORY, partitions, tables)
         neon = read_memories(
             conn, directory / NEON_DIRECTORY, partitions, hash_notes=hash_notes, tables=tables
@@ -104,6 +107,20 @@ def take_snapshot(
             conn, address, directory / REFERENCES_DIRECTORY, partitions, tables
         )
     return Snapshot(directory, partitions, edges, references, neon, tables, statistics)
+
+
+def _rows_expected(
+    conn: Connection, tables: AppTables, statistics: dict[str, EdgeStatistics]
+) -> int:
+    """How many edges there are, or would be if every memory had the edges it should have.
+
+    Before the back-fill the ledger is empty, and nearly every object becomes a finding.
+    """
+    memories = 0
+    for table in tables.memories.values():
+        row = conn.execute(query("queries/memories", "count", table=table.identifier)).fetchone()
+        memories += row[0] if row else 0
+    return max(sum(each.edges for each in statistics.values()), _EDGES_PER_MEMORY * memories)
 
 
 def read_ledger(

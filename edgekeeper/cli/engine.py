@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from edgekeeper.cli.output import Output
+from edgekeeper.cli.progress import shown
 
 Runner = Callable[..., dict[str, Any]]
 
@@ -30,7 +31,8 @@ def running(out: Output) -> Iterator[Runner]:
     def run(flow: Any, **parameters: Any) -> dict[str, Any]:
         from flows.engine import run_flow  # noqa: PLC0415
 
-        result: dict[str, Any] = run_flow(flow, **parameters)
+        with shown(out):
+            result: dict[str, Any] = run_flow(flow, **parameters)
         return result
 
     yield run

@@ -84,6 +84,15 @@ class Output:
         if not self.quiet:
             self._console(to_stderr=True).print(_escaped(text), style="dim", soft_wrap=True)
 
+    @property
+    def draws(self) -> bool:
+        """Whether progress can be drawn: stderr is a terminal."""
+        return not self.quiet and self.terminal().is_terminal
+
+    def terminal(self) -> "Console":
+        """Where progress is drawn."""
+        return self._console(to_stderr=True)
+
     def say(self, text: str, style: str = "") -> None:
         """Says something of the outcome to a person."""
         if not self.quiet and not self.only_json:

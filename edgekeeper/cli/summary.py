@@ -64,9 +64,7 @@ def next_step(run: "RunRecord") -> str | None:
         for name, store in run.stores.items()
         if store.state in (StoreState.UNREACHABLE, StoreState.INCOMPLETE)
     ]
-    mendable = sum(
-        count for kind, count in run.counts.items() if kind in KINDS and KINDS[kind].ledger_repair
-    )
+    mendable = _mendable(run)
     if run.interrupted or run.error:
         return f"edgekeeper audit --resume {run.run_id}"
     if unseen:
@@ -76,6 +74,15 @@ def next_step(run: "RunRecord") -> str | None:
     if run.open.critical + run.open.warning:
         return f"edgekeeper findings --open --run {run.run_id}"
     return None
+
+
+def _mendable(run: "RunRecord") -> int:
+    """How many findings an edit of the ledger mends; where not all are at hand, by their kinds."""
+    if not run.findings_truncated:
+        return sum(finding.repair is RepairState.PROPOSED for finding in run.findings)
+    return sum(
+        count for kind, count in run.counts.items() if kind in KINDS and KINDS[kind].ledger_repair
+    )
 
 
 def _kinds(run: "RunRecord") -> list[tuple[str, int, str, str]]:
@@ -91,21 +98,19 @@ def _kinds(run: "RunRecord") -> list[tuple[str, int, str, str]]:
             kind,
             run.counts[kind],
             ", ".join(severities.get(kind, {})),
-            _repair(run, kind, repairs.get(kind, Counter())),
+            _repair(kind, repairs.get(kind, Counter())),
         )
         for kind in order
     ]
 
 
-def _repair(run: "RunRecord", kind: str, states: Counter[str]) -> str:
+def _repair(kind: str, states: Counter[str]) -> str:
     """What was done about the findings of a kind, or would be."""
     done = [f"{count:,} {state}" for state, count in states.items() if state != RepairState.NONE]
     if done:
         return ", ".join(done)
     known = KINDS.get(kind)
-    if known is None or known.ledger_repair is None:
-        return "none in the ledger"
-    return f"would be: {known.ledger_repair}" if run.repair is RepairPolicy.NONE else "-"
+    return "-" if known and known.ledger_repair else "none in the ledger"
 
 
 def _stores(run: "RunRecord") -> list[tuple[str, str, int, int, str, str | None]]:

@@ -25,6 +25,10 @@ SELECT
 FROM {table} AS m
 WHERE m.{id} = ANY({ids});
 
+-- name: count
+-- How many rows one memory table has.
+SELECT count(*) FROM {table};
+
 -- name: lock
 -- Which of some rows are there; they stay there until the end of the transaction.
 SELECT m.{id}::text FROM {table} AS m WHERE m.{id} = ANY({ids}) FOR KEY SHARE;
