@@ -248,7 +248,8 @@ def _indexed(
     case = pd.Index(memory[known] * WIDTH + slot[known])
     first = ~case.duplicated()
     frame = frame.drop(columns=[*_MEMORY, "memory_id", artifact, backend], errors="ignore")
-    return frame.iloc[known[first]].set_axis(case[first])
+    chosen: pd.DataFrame = frame.iloc[known[first]]
+    return chosen.set_axis(case[first])
 
 
 def _with_rows(

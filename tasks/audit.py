@@ -21,6 +21,7 @@ from tasks.app_tables import find_app_tables
 from tasks.database import Connection, connect, connector
 from tasks.lease import Fence, held
 from tasks.memory import peak_rss_mb, release_unused
+from tasks.remote_home import fetch_history, is_remote
 from tasks.resolve import Workspace
 from tasks.run_directory import RunDirectory
 from tasks.schema import ensure_audit_schema
@@ -112,6 +113,8 @@ def under_way(
     """
     log.protect(settings)
     home = run_directory.local_home(settings.home)
+    if is_remote(settings.home):
+        fetch_history(settings.home, home)
     now = datetime.now(UTC)
     run_id = resume or new_run_id(now)
     if resume is not None:

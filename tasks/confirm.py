@@ -6,7 +6,7 @@ still say what its listing said. What changed meanwhile is in flight and is left
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,7 @@ class Confirmation:
         kept: the findings that hold, with ``confirmed`` (bool): looked at directly.
         in_flight: how many were dropped, since something changed meanwhile.
         unknown: backends that could not be asked, with the reason; their findings were dropped.
-        unseen: the places, in what was to be confirmed, of the findings dropped for that.
+        unseen: the findings that were dropped for that.
         sampled: kinds and backends of which only a sample was looked at, with the sample's size.
         hollow: listed assets whose bytes are not there although their memory stands still: columns
             ``key_hi, key_lo, memory_id, memory_type, backend``.
@@ -78,7 +78,7 @@ class Confirmation:
     kept: pd.DataFrame
     in_flight: int = 0
     unknown: dict[Backend, str] = field(default_factory=dict)
-    unseen: set[int] = field(default_factory=set)
+    unseen: pd.DataFrame = field(default_factory=pd.DataFrame)
     sampled: dict[str, int] = field(default_factory=dict)
     hollow: pd.DataFrame | None = None
 
@@ -142,14 +142,17 @@ async def confirm(
     settled = await asyncio.to_thread(unchanged_rows, findings, reread)
     result = Confirmation(findings[settled].reset_index(drop=True))
     result.in_flight = int((~settled).sum())
-    lookups = [_lookups(case) for case in plain_records(result.kept)]
+    lookups = [_lookups(case, stores) for case in plain_records(result.kept)]
     chosen = _sample(result.kept, lookups, result)
     answers = await _look_up_all(lookups, chosen, stores, result)
     if _contradicted(result.kept, lookups, answers, chosen) and not chosen.all():
         chosen[:] = True
         result.sampled.clear()
         answers |= await _look_up_all(lookups, chosen, stores, result)
-    result.hollow = await _hollow(result.kept, lookups, answers, stores)
+    try:
+        result.hollow = await _hollow(result.kept, lookups, answers, stores)
+    except StoreError as error:
+        result.unknown[Backend.ICP] = str(error)
     _drop(result, lookups, answers, chosen)
     return result
 
@@ -184,16 +187,22 @@ async def _hollow(
     return findings.iloc[still][_HOLLOW] if still else None
 
 
-def _lookups(case: dict[str, Any]) -> list[Claim]:
-    """What to look at for a finding; nothing where rows or bytes were already looked at."""
+def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
+    """What to look at for a finding; nothing where rows or bytes were already looked at.
+
+    What is said to be in none of the stores is looked up in each that can be asked: where one can't
+    be and might hold it, the comparison has not said so.
+    """
     kind = case["kind"]
-    if kind in _ROWS_ONLY or case.get("outcome") is not None:
+    # A location that names nothing is put right by what was found by the row's url: is it there?
+    from_rows = kind in _ROWS_ONLY and not (case.get("malformed") and case["object_location"])
+    if from_rows or case.get("outcome") is not None:
         return []
     if kind == "lost":
         return [
             Claim(lookup, Object.ABSENT)
             for backend in (Backend.BLOB, Backend.ICP)
-            if (lookup := _target(case, backend, Artifact.ASSET))
+            if backend in stores and (lookup := _target(case, backend, Artifact.ASSET))
         ]
     # A finding about a whole memory stands on its row in Neon; what tells of it is on ICP.
     on_icp = kind == "icp_only"
@@ -201,7 +210,10 @@ def _lookups(case: dict[str, Any]) -> list[Claim]:
     lookup = _target(case, backend, Artifact(case.get("artifact") or "metadata"))
     state = Object.THERE if on_icp else Object(case["object_state"])
     wrong = case["size_bytes"] if kind == "size_mismatch" else None
-    return [Claim(lookup, state, case.get("object_version"), wrong)] if lookup else []
+    claims = [Claim(lookup, state, case.get("object_version"), wrong)] if lookup else []
+    if kind == "dangling_edge" and backend is not Backend.ICP and Backend.ICP in stores:
+        claims.append(Claim((Backend.ICP, Artifact.METADATA, case["memory_id"]), Object.ABSENT))
+    return claims
 
 
 def _target(case: dict[str, Any], backend: Backend, artifact: Artifact) -> Lookup | None:
@@ -285,11 +297,12 @@ def _drop(
 ) -> None:
     """Leaves out what does not hold or could not be looked at."""
     verdicts = [
-        _verdict(each, answers) if chosen[place] else not _is_blind(each, result)
+        _verdict(each, answers) if chosen[place] else None if _is_blind(each, result) else True
         for place, each in enumerate(lookups)
     ]
     keep = np.array([verdict is True for verdict in verdicts], dtype=bool)
     result.in_flight += sum(verdict is False for verdict in verdicts)
+    result.unseen = result.kept[[verdict is None for verdict in verdicts]]
     kept = result.kept.assign(confirmed=chosen)
     # The listing can't tell a link from nothing at all.
     nothing = [

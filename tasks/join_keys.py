@@ -1,6 +1,6 @@
 """Join keys for whole columns: what :mod:`checks.normal` says of one id, for a million at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def memory_keys(ids: Any) -> Keys:
     return high, low
 
 
-def text_keys(texts: Sequence[str]) -> Keys:
+def text_keys(texts: Iterable[str]) -> Keys:
     """The keys of pathnames and other texts: ``key_of_text`` of each."""
     pairs = np.array([key_of_text(text) for text in texts], dtype=np.uint64).reshape(-1, 2)
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])

@@ -30,6 +30,7 @@ _WORST_FIRST = (
 )  # fmt: skip
 #: Columns of an edge that are compared besides its version.
 _COMPARED = ("present", "location", "content_hash", "size_bytes", "sync_state", "sync_error")
+_UNSEEN = (RepairState.PROPOSED.value, "not made: a store that it rests on stopped answering")
 _CHANGED = "it changed between the finding and the repair; the next audit looks at it again"
 
 
@@ -54,6 +55,19 @@ class Proposal:
         return dict.fromkeys(self.fingerprints, (RepairState.PROPOSED.value, None))
 
 
+@dataclass(slots=True)
+class Made:
+    """What became of the repairs.
+
+    Attributes:
+        outcomes: by fingerprint, for the findings that a ledger repair mends.
+        unknown: backends that could not be asked any more, with the reason.
+    """
+
+    outcomes: Outcomes = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
 def propose(run: AuditRun, facts: Mapping[str, Any]) -> Proposal:
     """All ledger repairs of the run, counted and held against the breaker before any is made."""
     workspace = run.workspace(facts["partitions"])
@@ -67,11 +81,12 @@ def propose(run: AuditRun, facts: Mapping[str, Any]) -> Proposal:
     return proposal
 
 
-def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Outcomes:
+def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     """Makes the ledger repairs and says by fingerprint what became of each.
 
     Raises LeaseLostError where another run has taken over.
     """
+    made = Made()
     outcomes: Outcomes = {}
     workspace = run.workspace(seen.facts["partitions"])
     with run.connect() as conn:
@@ -79,11 +94,13 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Outcome
     for partition in range(workspace.partitions):
         judged, parts = judged_part(workspace, partition)
         # What was repaired before an interruption no longer looks as it was found.
-        begun = judged["fingerprint"].isin(before)
-        held, unheld = asyncio.run(_still_holding(run, seen, judged[~begun]))
+        begun, partly = (each["fingerprint"].isin(before) for each in (judged, parts))
+        held, held_parts, unheld = asyncio.run(
+            _still_holding(run, seen, judged[~begun], parts[~partly], made)
+        )
         held = pd.concat([held, judged[begun]], ignore_index=True) if begun.any() else held
-        outcomes |= dict.fromkeys(unheld, (RepairState.SUPERSEDED.value, _CHANGED))
-        parts = parts[~parts["fingerprint"].isin(unheld)]
+        parts = pd.concat([held_parts, parts[partly]]) if partly.any() else held_parts
+        outcomes |= unheld
         repairs = plan(held, parts, run.run_id)
         allowed = [each for each in repairs if not proposal.refuses(each)]
         outcomes |= _applied(run, fence, allowed, _observed(held) | _observed(parts))
@@ -92,17 +109,27 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Outcome
             for each in repairs
             if proposal.refuses(each)
         }
-    return {name: outcome for name, outcome in outcomes.items() if name in proposal.fingerprints}
+    made.outcomes = {
+        name: outcome for name, outcome in outcomes.items() if name in proposal.fingerprints
+    }
+    return made
 
 
 async def _still_holding(
-    run: AuditRun, seen: Seen, judged: pd.DataFrame
-) -> tuple[pd.DataFrame, set[str]]:
-    """The findings that hold when looked at once more, and the fingerprints of the others."""
-    async with OpenStores(run, seen.reports) as stores:
-        again = await confirm(judged, stores, run.reread)
-    held = again.kept
-    return held, set(judged["fingerprint"]) - set(held["fingerprint"])
+    run: AuditRun, seen: Seen, judged: pd.DataFrame, parts: pd.DataFrame, made: Made
+) -> tuple[pd.DataFrame, pd.DataFrame, Outcomes]:
+    """The findings and parts that hold when looked at once more, and what to say of the others."""
+    async with OpenStores(run, seen) as stores:
+        whole = await confirm(judged, stores, run.reread)
+        partly = await confirm(parts, stores, run.reread)
+    unheld: Outcomes = {}
+    for asked, again in ((judged, whole), (parts, partly)):
+        made.unknown |= {backend.value: why for backend, why in again.unknown.items()}
+        gone = set(asked["fingerprint"]) - set(again.kept["fingerprint"])
+        unheld |= dict.fromkeys(gone, (RepairState.SUPERSEDED.value, _CHANGED))
+        if len(again.unseen):
+            unheld |= dict.fromkeys(again.unseen["fingerprint"], _UNSEEN)
+    return whole.kept, partly.kept[~partly.kept["fingerprint"].isin(unheld)], unheld
 
 
 def _observed(cases: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -133,11 +160,14 @@ def _worse(state: RepairState, other: RepairState) -> bool:
     return _WORST_FIRST.index(state) < _WORST_FIRST.index(other)
 
 
-def doubts(proposal: Proposal, made: Outcomes | None) -> tuple[str, ...]:
-    """Why the run can't conclude: breakers that refused, where repairs were asked for."""
-    return tuple(str(each) for each in proposal.tripped.values()) if made is not None else ()
+def doubts(proposal: Proposal, made: Made | None) -> tuple[str, ...]:
+    """Why the run can't conclude, where repairs were asked for: breakers, stores that went away."""
+    if made is None:
+        return ()
+    away = (f"{name} stopped answering: {why}" for name, why in made.unknown.items())
+    return (*(str(each) for each in proposal.tripped.values()), *away)
 
 
-def reported(proposal: Proposal, made: Outcomes | None) -> Outcomes:
+def reported(proposal: Proposal, made: Made | None) -> Outcomes:
     """What became of every repair: of those that were made, or that could be."""
-    return proposal.outcomes() if made is None else proposal.outcomes() | made
+    return proposal.outcomes() if made is None else proposal.outcomes() | made.outcomes

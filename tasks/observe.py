@@ -1,6 +1,8 @@
 """What an audit looks at: the database, the stores' listings, and the bytes within the budget."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +33,9 @@ from tasks.stores.icp.store import IcpStore
 from tasks.stores.protocol import ListingReport, Store
 from tasks.verification_history import record, verified_at
 
+#: Partitions compared at once: each keeps a core busy and holds some 200 MB, so that more of them
+#: would cost memory and gain nothing. One core is left to the data-quality checks beside them.
+_COMPARING = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) - 1))
 _SCHEMAS = {Backend.BLOB: BLOB_INVENTORY, Backend.ICP: ICP_INVENTORY}
 
 
@@ -106,7 +111,7 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         return ListingReport(StoreState.NOT_CONFIGURED, detail=detail)
     store = open_store(backend, run.settings, known_capsules=facts["capsules"])
     try:
-        told = advancing(f"listing {backend}", facts["present"].get(backend.value))
+        told = advancing(f"listing {backend}", _expected(backend, facts))
         if isinstance(store, IcpStore):
             await store.check_interface()
         report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
@@ -118,6 +123,12 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
     finally:
         await store.aclose()
     return report
+
+
+def _expected(backend: Backend, facts: Mapping[str, Any]) -> int | None:
+    """About how many objects a listing will give; a canister memory stands for two edges."""
+    present = facts["present"].get(backend.value)
+    return None if present is None else int(present) // (2 if backend is Backend.ICP else 1)
 
 
 def _nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
@@ -172,19 +183,6 @@ def neon_report(facts: Mapping[str, Any]) -> ListingReport:
     return _report(facts["neon"])
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """All that was looked at.
-
-    Attributes:
-        facts: of the snapshot.
-        reports: how each store's listing, and the reading of its bytes, went.
-    """
-
-    facts: Mapping[str, Any]
-    reports: Mapping[Backend, ListingReport]
-
-
 def after_reading(
     reports: Mapping[Backend, ListingReport], reading: Mapping[str, Any]
 ) -> dict[Backend, ListingReport]:
@@ -222,22 +220,36 @@ def view_of(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was looked at.
+
+    Attributes:
+        facts: of the snapshot.
+        reports: how each store's listing, and the reading of its bytes, went.
+    """
+
+    facts: Mapping[str, Any]
+    reports: Mapping[Backend, ListingReport]
+
+
 class OpenStores:
     """The stores that a run may ask object by object, opened for one event loop."""
 
-    def __init__(self, run: AuditRun, reports: Mapping[Backend, ListingReport]) -> None:
+    def __init__(self, run: AuditRun, seen: Seen) -> None:
         usable = (StoreState.COMPLETE, StoreState.INCOMPLETE)
         self._run = run
         self._backends = [
-            backend for backend in verification.readable(reports)
-            if reports[backend].state in usable
+            backend for backend in verification.readable(seen.reports)
+            if seen.reports[backend].state in usable
         ]  # fmt: skip
+        self._capsules = seen.facts["capsules"]
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> dict[Backend, Store]:
         stores: dict[Backend, Store] = {}
         for backend in self._backends:
-            stores[backend] = open_store(backend, self._run.settings)
+            stores[backend] = open_store(backend, self._run.settings, known_capsules=self._capsules)
             self._stack.push_async_callback(stores[backend].aclose)
         return stores
 
@@ -255,26 +267,27 @@ def verify(
         with verification.open_spool(workspace.hashes, workspace.partitions) as writer:
             if run.options.verify_budget <= 0:
                 return asdict(verification.Reading())
+            notes = 0
             for partition in range(workspace.partitions):
                 rows = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
-                writer.write(verification.note_hashes(rows))
+                hashed = verification.note_hashes(rows)
+                notes += hashed.num_rows
+                writer.write(hashed)
             targets = _targets(run, workspace, view_of(run, facts, reports))
-            reading = asyncio.run(_read(run, reports, targets, writer))
+            reading = asyncio.run(_read(run, Seen(facts, reports), targets, writer))
         _remember(run, workspace)
         return asdict(reading) | {
-            "unknown": {backend.value: why for backend, why in reading.unknown.items()}
+            "read": reading.read + notes,
+            "unknown": {backend.value: why for backend, why in reading.unknown.items()},
         }
 
     return run.stage("verify", work)
 
 
 async def _read(
-    run: AuditRun,
-    reports: Mapping[Backend, ListingReport],
-    targets: pd.DataFrame,
-    writer: PartitionWriter,
+    run: AuditRun, seen: Seen, targets: pd.DataFrame, writer: PartitionWriter
 ) -> verification.Reading:
-    async with OpenStores(run, reports) as stores:
+    async with OpenStores(run, seen) as stores:
         reachable = targets[targets["backend"].isin([backend.value for backend in stores])]
         told = advancing("reading bytes", int(reachable["object_size"].sum()))
         return await verification.read_assets(reachable, stores, writer, told)
@@ -308,13 +321,14 @@ def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
     """Compares and confirms one partition; see ``comparison.conclude``."""
 
     def work() -> dict[str, Any]:
-        return asdict(asyncio.run(_conclude(run, partition, seen)))
+        with _COMPARING:
+            return asdict(asyncio.run(_conclude(run, partition, seen)))
 
     return _concluded(run.stage(f"compare-{partition}", work))
 
 
 async def _conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
-    async with OpenStores(run, seen.reports) as stores:
+    async with OpenStores(run, seen) as stores:
         return await comparison.conclude(
             run.workspace(seen.facts["partitions"]), partition,
             view_of(run, seen.facts, seen.reports),
@@ -338,7 +352,7 @@ def conclude_left_over(run: AuditRun, found: matching.LeftOver, seen: Seen) -> c
 async def _conclude_left_over(
     run: AuditRun, found: matching.LeftOver, seen: Seen
 ) -> comparison.Concluded:
-    async with OpenStores(run, seen.reports) as stores:
+    async with OpenStores(run, seen) as stores:
         return await comparison.conclude_left_over(
             run.workspace(seen.facts["partitions"]), found,
             view_of(run, seen.facts, seen.reports), stores, run.reread,

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
+import structlog
 
 from checks.describe import plain_records
 from checks.errors import StoreError
@@ -30,6 +31,7 @@ from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
 from tasks.observe import Seen
 from tasks.quality import CheckResult, run_suites, summary
+from tasks.remote_home import is_remote, keep, report_url
 from tasks.report import write_index, write_report
 from tasks.run_directory import former_runs
 from tasks.settings import masked
@@ -38,6 +40,7 @@ from tasks.verification_history import coverage
 
 _NAMED = ("edgekeeper", "prefect", "psycopg", "httpx", "pandas", "ic-py", "great-expectations")
 _HISTORY = 90
+_log = structlog.get_logger(__name__)
 
 
 def versions() -> dict[str, str]:
@@ -97,7 +100,7 @@ class Outcome:
     conclusions: Sequence[Concluded]
     reading: Mapping[str, Any]
     proposal: mending.Proposal
-    made: mending.Outcomes | None
+    made: mending.Made | None
     checks: Sequence[CheckResult]
 
 
@@ -112,7 +115,7 @@ def close(run: AuditRun, seen: Seen, outcome: Outcome) -> RunRecord:
     findings = all_findings(workspace)
     findings = with_repairs(findings, mending.reported(outcome.proposal, outcome.made))
     with run.connect() as conn:
-        findings = _remembered(conn, run, seen, findings)
+        findings = _remembered(conn, run, _whole(seen, outcome), findings)
         ever, oldest = coverage(conn)
     record = _record(run, seen, outcome, findings).model_copy(
         update={"coverage": _coverage(outcome, ever, oldest)}
@@ -120,18 +123,23 @@ def close(run: AuditRun, seen: Seen, outcome: Outcome) -> RunRecord:
     return published(run, record, findings, outcome.checks)
 
 
+def _whole(seen: Seen, outcome: Outcome) -> set[str]:
+    """The backends that were listed whole and answered to the end."""
+    silent = {name for each in outcome.conclusions for name in each.unknown}
+    return {
+        backend.value for backend, report in seen.reports.items()
+        if report.state is StoreState.COMPLETE and backend.value not in silent
+    }  # fmt: skip
+
+
 def _remembered(
-    conn: Connection, run: AuditRun, seen: Seen, findings: pd.DataFrame
+    conn: Connection, run: AuditRun, whole: set[str], findings: pd.DataFrame
 ) -> pd.DataFrame:
     """``findings`` with when each was first seen and in how many runs; those gone are resolved.
 
     Only what a run looked for and could have seen is resolved by not being seen.
     """
-    whole = {
-        backend.value for backend, report in seen.reports.items()
-        if report.state is StoreState.COMPLETE
-    }  # fmt: skip
-    all_whole = len(whole) == len(seen.reports)
+    all_whole = len(whole) == len(Backend)
     rows = (row | {"doc": row} for row in plain_records(findings))
     history = record_findings(conn, run.run_id, rows, complete=all_whole)
     resolve_unseen(conn, run.run_id, backends=whole, without_backend=all_whole)
@@ -229,11 +237,22 @@ def _coverage(outcome: Outcome, ever: int, oldest: datetime | None) -> Coverage:
 def published(
     run: AuditRun, record: RunRecord, findings: pd.DataFrame, checks: Sequence[CheckResult]
 ) -> RunRecord:
-    """Writes ``findings.*``, ``report.html``, the index and, last of all, ``run.json``."""
+    """Writes ``findings.*``, ``report.html``, the index and, last of all, ``run.json``.
+
+    Where the home is on other storage all of it is copied there; if that fails, it stays here.
+    """
+    home = run.settings.home
+    if is_remote(home):
+        record = record.model_copy(update={"report": report_url(home, run.directory)})
     table = findings_table(findings)
     run.directory.write_findings(table)
     history = former_runs(run.directory.home, limit=_HISTORY).runs
     write_report(run.directory, record, table, history=history, checks=checks)
     run.directory.write_run(record)
     write_index(run.directory.home)
+    if is_remote(home):
+        try:
+            keep(home, run.directory)
+        except StoreError as error:
+            _log.warning("run_not_copied", kept_in=str(run.directory.path), reason=str(error))
     return record

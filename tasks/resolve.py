@@ -137,7 +137,9 @@ def ledger_part(
 
 def _plain(texts: pd.Series) -> NDArray[np.object_]:
     """A column of texts as Python has them, None for null."""
-    return texts.to_numpy(dtype=object, na_value=None)
+    found: NDArray[np.object_] = texts.astype(object).to_numpy(dtype=object, copy=True)
+    found[texts.isna().to_numpy()] = None
+    return found
 
 
 def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None) -> pd.DataFrame:

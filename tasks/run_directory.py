@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from checks.errors import SettingsError, UsageError
 from checks.run import FINDINGS, RunRecord, rfc3339
+from tasks.settings import local_path
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
@@ -80,17 +81,17 @@ class RunDirectory:
 
     def inventory(self, store: str) -> Path:
         """Where the Parquet files of what was observed in ``store`` lie; made where missing."""
-        return _private_directory(self.path / "inventory" / store)
+        return private_directory(self.path / "inventory" / store)
 
     @property
     def ledger(self) -> Path:
         """Where the Parquet files of what was expected lie; made where missing."""
-        return _private_directory(self.path / "ledger")
+        return private_directory(self.path / "ledger")
 
     @property
     def certificates(self) -> Path:
         """Where the canister's certificates lie; made where missing."""
-        return _private_directory(self.path / "certificates")
+        return private_directory(self.path / "certificates")
 
     def write_run(self, run: RunRecord) -> Path:
         """Writes ``run.json``."""
@@ -170,18 +171,13 @@ class History:
 def local_home(home: str) -> Path:
     """``EDGEKEEPER_HOME`` as a local directory, made where missing.
 
-    Raises SettingsError where it is a URL of another machine's storage: checkpoints are renamed
-    into place, which object stores can't do.
+    Of a URL of other storage (``tasks.remote_home``) it is a directory of its own in the cache.
+
+    Raises SettingsError where it can't be made or entered.
     """
-    scheme, mark, rest = home.partition("://")
-    if mark and scheme not in ("file", "local"):
-        raise SettingsError(
-            f"EDGEKEEPER_HOME is a {scheme}:// URL, and runs are kept in local directories only "
-            "for now; give a path such as /var/lib/edgekeeper and copy finished runs from there"
-        )
-    path = Path(rest if mark else home).expanduser().absolute()
+    path = local_path(home)
     try:
-        return _private_directory(path)
+        return private_directory(path)
     except OSError as error:
         raise SettingsError(
             f"EDGEKEEPER_HOME: {path} can't be made or entered ({error.strerror}); "
@@ -192,7 +188,7 @@ def local_home(home: str) -> Path:
 def create(home: Path, run_id: str) -> RunDirectory:
     """Makes the directory of a new run. Raises UsageError where the run is already there."""
     directory = _named(home, run_id)
-    _private_directory(home / "runs")
+    private_directory(home / "runs")
     try:
         directory.path.mkdir(mode=_DIRECTORY_MODE)
     except FileExistsError:
@@ -298,12 +294,12 @@ def _flush_directory(path: Path) -> None:
         os.close(handle)
 
 
-def _private_directory(path: Path) -> Path:
+def private_directory(path: Path) -> Path:
     """``path`` as a directory; what has to be made of it is its owner's alone."""
     if path.is_dir():
         return path
     if not path.parent.is_dir():
-        _private_directory(path.parent)
+        private_directory(path.parent)
     path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
     return path
 

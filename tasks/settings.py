@@ -4,11 +4,13 @@ Every variable of the interface is a field here, with its meaning, its default a
 ``doctor``, the documentation and the error messages are made from these.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -53,6 +55,15 @@ def byte_budget(text: str) -> int:
     if not match:
         raise ValueError("give a number of bytes such as 500MB or 5GB, 0 for none, or all")
     return int(float(match["number"]) * _UNITS[(match["unit"] or "").upper()])
+
+
+def local_path(home: str) -> Path:
+    """Where on this machine a home is: of a URL of other storage, its own place in the cache."""
+    scheme, mark, rest = home.partition("://")
+    if mark and scheme not in ("file", "local"):
+        digest = hashlib.sha256(home.encode()).hexdigest()[:16]
+        return platformdirs.user_cache_path("edgekeeper") / digest
+    return Path(rest if mark else home).expanduser().absolute()
 
 
 def is_loopback(url: str) -> bool:
@@ -251,7 +262,7 @@ class Settings(BaseSettings):
 
     def home_path(self) -> Path:
         """``home`` as a local path."""
-        return Path(self.home).expanduser().absolute()
+        return local_path(self.home)
 
 
 def variable(field: str) -> str:

@@ -87,8 +87,8 @@ def take_snapshot(
     Args:
         conn: a connection that is not in a transaction.
         directory: gets one directory per kind of rows.
-        partitions: how many; by default so many that each holds near 250,000 edges, those that are yet
-            to be made included.
+        partitions: how many; by default so many that each holds near 250,000 edges, those that
+            are yet to be made included.
         address: which URLs are the blob store's; without it no references are read.
         hash_notes: whether Postgres hashes the notes' texts.
 

@@ -3,6 +3,7 @@
 Importing this module imports Great Expectations, which takes seconds: see :mod:`tasks.quality`.
 """
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from great_expectations.data_context.types.base import (
 
 from checks.columns import BLOB_INVENTORY, ICP_INVENTORY, LEDGER, NEON_INVENTORY
 from checks.suites import Suite
+from tasks.memory import release_unused
 
 #: How far a clock may be ahead of ours before a time counts as future.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -98,15 +100,10 @@ def validated(context: Any, suite: Suite, partitions: Sequence[Path], now: datet
     """Every check of ``suite`` over every partition."""
     expectations = suite.expectations(now + CLOCK_SKEW)
     checked = context.suites.add(gx.ExpectationSuite(name=suite.table, expectations=expectations))
-    batches = (
-        context.data_sources.add_pandas(suite.table)
-        .add_dataframe_asset(suite.table)
-        .add_batch_definition_whole_dataframe("partition")
-    )
     tallies = [Tally(expectation.configuration) for expectation in checked.expectations]
     by_check = {tally.configuration.meta["check"]: tally for tally in tallies}
     for frame in _frames(suite, partitions):
-        result = batches.get_batch({"dataframe": frame}).validate(
+        result = _batch(context, suite.table, frame).validate(
             checked,
             result_format={
                 "result_format": "SUMMARY",
@@ -115,7 +112,21 @@ def validated(context: Any, suite: Suite, partitions: Sequence[Path], now: datet
         )
         for outcome in result.results:
             by_check[outcome.expectation_config.meta["check"]].add(outcome, frame, suite.keys)
+        context.data_sources.delete(suite.table)
+        gc.collect()  # what is left of it hangs together in circles
+        release_unused()
     return tallies
+
+
+def _batch(context: Any, table: str, frame: pd.DataFrame) -> Any:
+    """``frame`` as Great Expectations takes it.
+
+    A data source keeps every frame it was ever given, and a context all its data sources: each
+    frame gets one of its own, to be deleted with it.
+    """
+    source = context.data_sources.add_pandas(table)
+    definition = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("partition")
+    return definition.get_batch({"dataframe": frame})
 
 
 def _frames(suite: Suite, partitions: Sequence[Path]) -> Iterator[pd.DataFrame]:

@@ -5,13 +5,13 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
-from checks.errors import EdgekeeperError
+from checks.errors import EdgekeeperError, InterruptedRunError
 from edgekeeper.cli.output import Output
 
 OK, INTERNAL_ERROR, INTERRUPTED = 0, 5, 130
@@ -83,8 +83,11 @@ def _ending(out: Output) -> Iterator[None]:
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        out.error(f"Interrupted. {_how_to_resume()}")
+        out.notice("Interrupted. To do it all, run the same command again.")
         raise typer.Exit(INTERRUPTED) from None
+    except InterruptedRunError as error:
+        out.notice(str(error))
+        raise typer.Exit(error.exit_code) from None
     except EdgekeeperError as error:
         out.error(str(error) or (type(error).__doc__ or "").strip())
         raise typer.Exit(error.exit_code) from None
@@ -107,9 +110,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 def _explained(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error that is none of edgekeeper's tree."""
     if type(error).__name__ == "SandboxError":  # the sandbox knows nothing of our tree
-        return 2, str(error)
-    if type(error).__name__ == "TerminationSignal":  # what Prefect makes of a SIGTERM
-        return INTERRUPTED, f"Interrupted. {_how_to_resume()}"
+        return 2, " ".join(str(error).split())
     return INTERNAL_ERROR, (
         f"Internal error: {type(error).__name__}: {error}. The traceback is in {_logged(error)}."
     )
@@ -129,30 +130,6 @@ def _logged(error: Exception) -> Path:
         "command failed", exc_info=(type(error), error, error.__traceback__), shown=True
     )
     return path
-
-
-def _how_to_resume() -> str:
-    """What to do after an interruption, as far as it is known how far the run got."""
-    run_id = None
-    with suppress(Exception):
-        import structlog  # noqa: PLC0415
-
-        run_id = structlog.contextvars.get_contextvars().get("run_id")
-        run_id = run_id or _unfinished()
-    if run_id:
-        return f"Go on with: edgekeeper audit --resume {run_id}"
-    return "Run the same command again: it goes on where it was, or starts anew."
-
-
-def _unfinished() -> str | None:
-    """The newest run that has checkpoints and no record, if it is of this process' time."""
-    from tasks.run_directory import RunDirectory  # noqa: PLC0415
-
-    home = _home()
-    names = sorted((entry.name for entry in (home / "runs").iterdir()), reverse=True)
-    newest = RunDirectory(home, names[0])
-    unfinished = newest.checkpoint.exists() and not newest.run_json.exists()
-    return newest.run_id if unfinished else None
 
 
 def _home() -> Path:

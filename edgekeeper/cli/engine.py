@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from checks.errors import InterruptedRunError
 from edgekeeper.cli.output import Output
 from edgekeeper.cli.progress import shown
 
@@ -18,7 +19,7 @@ def running(out: Output) -> Iterator[Runner]:
     Raises SettingsError where a setting is not usable: then nothing was started.
     """
     from flows import server  # noqa: PLC0415 - --help does without all of these
-    from tasks import log  # noqa: PLC0415
+    from tasks import log, run_directory  # noqa: PLC0415
     from tasks.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
@@ -29,10 +30,27 @@ def running(out: Output) -> Iterator[Runner]:
     out.progress("starting …")
 
     def run(flow: Any, **parameters: Any) -> dict[str, Any]:
+        from prefect.exceptions import TerminationSignal  # noqa: PLC0415
+
         from flows.engine import run_flow  # noqa: PLC0415
 
-        with shown(out):
-            result: dict[str, Any] = run_flow(flow, **parameters)
+        before = run_directory.run_ids(settings.home_path())
+        try:
+            with shown(out):
+                result: dict[str, Any] = run_flow(flow, **parameters)
+        except (KeyboardInterrupt, TerminationSignal):  # what Prefect makes of a SIGTERM
+            begun = sorted(set(run_directory.run_ids(settings.home_path())) - set(before))
+            run_id = begun[-1] if begun else parameters.get("resume")
+            raise InterruptedRunError(f"Interrupted. {_how_to_go_on(flow.name, run_id)}") from None
         return result
 
     yield run
+
+
+def _how_to_go_on(flow: str, run_id: str | None) -> str:
+    """What to type after an interruption."""
+    if run_id is None:
+        return "Nothing was done yet; to start anew, run the same command again."
+    if flow == "backfill":
+        return "What was written stays. To go on where it was: edgekeeper backfill"
+    return f"To go on where it was, within a day: edgekeeper audit --resume {run_id}"

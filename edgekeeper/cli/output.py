@@ -79,6 +79,10 @@ class Output:
         for line in message.splitlines() or ["(no message)"]:
             console.print(f"[bold red]Error:[/] {_escaped(visible(mask(line)))}", soft_wrap=True)
 
+    def notice(self, message: str) -> None:
+        """Says what a person must know although nothing is wrong, also with ``--quiet``."""
+        self._console(to_stderr=True).print(_escaped(message), soft_wrap=True)
+
     def progress(self, text: str) -> None:
         """Says what is being done."""
         if not self.quiet:

@@ -18,7 +18,7 @@ from sandbox.identity import write_identity
 UNSEEN = ("incomplete", "unreachable")
 #: Kinds that say that something is nowhere, or that nothing refers to it.
 RESTS_ON_ABSENCE = (
-    "missing", "lost", "orphaned", "unclassified", "dangling_edge", "sync_failed", "external_only",
+    "missing", "lost", "orphaned", "unclassified", "dangling_edge", "sync_failed",
 )  # fmt: skip
 #: Kinds about one edge that depend on no other store.
 OWN = {
@@ -74,6 +74,8 @@ ICP_FAULTS = [
     Fault(ICP, "truncate", 60, PAGES),
     Fault(ICP, "flip_bit", 800, CAPSULES),
     Fault(ICP, "status", {"status": 200, "body": "no CBOR"}, PAGES),
+]
+ICP_IN_PART = [
     Fault(ICP, "repeat_cursor", None, PAGES),
     Fault(ICP, "drop_item", 3, PAGES),
 ]
@@ -88,8 +90,6 @@ def check_nothing_concluded(box: Box, done: Audited, store: str, before: Any) ->
     assert done.code == 3
     assert not done.of(*RESTS_ON_ABSENCE, backend=store)
     assert not done.of("lost")
-    if store == ICP:
-        assert not done.of("orphaned", "unclassified")
     assert box.edges(store) == before
 
 
@@ -118,6 +118,27 @@ def test_a_store_that_is_not_listed_whole_is_unknown(fault: Fault, box: Box, hom
     assert done.record.stores[fault.store].detail
     check_nothing_concluded(box, done, fault.store, before)
     check_others(box, done, fault.store)
+    if fault.store == ICP:  # its links may be what refers to a blob
+        assert not done.of("orphaned", "unclassified")
+
+
+@pytest.mark.parametrize("fault", ICP_IN_PART, ids=str)
+def test_of_a_store_seen_in_part_only_what_was_seen_is_concluded(
+    fault: Fault, box: Box, home: Path
+) -> None:
+    before = box.edges(ICP)
+    fault.make(box)
+    done = box.audit(home, repair="ledger")
+    assert done.code == 3
+    assert done.record.stores[ICP].state == "incomplete"
+    assert done.record.stores[ICP].unknown_parts
+    assert not done.of(*RESTS_ON_ABSENCE, backend=ICP)
+    assert not done.of("lost", "orphaned", "unclassified")
+    taken_away = [each for each, row in box.edges(ICP).items() if each in before and not row[4]
+                  and before[each][4]]  # fmt: skip
+    links = {each.memory_id for each in done.of("external_only")}
+    assert {before[each][0] for each in taken_away} <= links
+    check_others(box, done, ICP)
 
 
 @pytest.mark.parametrize("stage", ["list", "verify", "conclude", "propose", "mend"])

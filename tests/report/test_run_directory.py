@@ -18,6 +18,7 @@ from tasks.run_directory import (
     former_runs,
     harmless,
     local_home,
+    local_path,
 )
 
 
@@ -136,11 +137,10 @@ def test_an_id_that_is_none_leads_nowhere(tmp_path: Path) -> None:
         create(tmp_path, "20261123T031500Z-7f3a")
 
 
-def test_a_home_elsewhere_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_home_is_a_directory_here_or_a_place_of_its_own_in_the_cache(tmp_path: Path) -> None:
     assert local_home(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
     assert local_home(f"file://{tmp_path}/c") == tmp_path / "c"
-    with pytest.raises(SettingsError, match=r"EDGEKEEPER_HOME is a s3:// URL.*local"):
-        local_home("s3://bucket/runs")
+    assert local_path("s3://bucket/a") != local_path("s3://bucket/b")
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="EDGEKEEPER_HOME"):
         local_home(str(tmp_path / "file" / "below"))
