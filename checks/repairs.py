@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from checks.describe import plain_records
 from checks.kinds import KINDS
 from checks.model import Artifact, Backend, SyncState
 from checks.states import Edge, Object
@@ -42,7 +43,7 @@ class EdgeRepair:
     takes_away: bool = False
 
 
-def plan(findings: pd.DataFrame, parts: pd.DataFrame, run_id: str) -> list[EdgeRepair]:
+def plan(findings: pd.DataFrame, parts: pd.DataFrame, run_id: str) -> Iterator[EdgeRepair]:
     """The ledger repairs for confirmed findings, in their order; none where there is nothing to do.
 
     Args:
@@ -52,26 +53,21 @@ def plan(findings: pd.DataFrame, parts: pd.DataFrame, run_id: str) -> list[EdgeR
     """
     whole = ("deleted_memory", "icp_only")
     single = findings[~findings["kind"].isin(whole)]
-    return [*_each(single, run_id), *_each(parts, run_id)]
+    yield from _each(single, run_id)
+    yield from _each(parts, run_id)
 
 
 def _each(cases: pd.DataFrame, run_id: str) -> Iterator[EdgeRepair]:
-    for case in cases.to_dict("records"):
-        change = _change({str(k): _plain(v) for k, v in case.items()}, run_id)
+    mendable = cases["kind"].map(lambda kind: KINDS[kind].ledger_repair is not None)
+    for case in plain_records(cases[mendable.to_numpy(dtype=bool)]):
+        change = _change(case, run_id)
         if change is not None:
             yield change
-
-
-def _plain(value: Any) -> Any:
-    """``value``, or None for any of pandas' ways to say that there is none."""
-    return None if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else value
 
 
 def _change(case: dict[str, Any], run_id: str) -> EdgeRepair | None:
     """The repair of one case, or None where the ledger can't mend it."""
     kind = case["kind"]
-    if KINDS[kind].ledger_repair is None:
-        return None
     if kind == "dangling_edge":
         return _repair(case, "delete", {}, takes_away=True)
     if case["edge_state"] == Edge.NONE:

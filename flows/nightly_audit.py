@@ -8,7 +8,7 @@ from checks.errors import StoreError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
-from tasks import audit, mending, observe, publish
+from tasks import audit, heartbeat, mending, observe, publish
 from tasks.lease import Fence
 from tasks.settings import byte_budget, load_settings
 
@@ -63,6 +63,7 @@ def nightly_audit(
             record = _audited(run, fence)
         except StoreError as error:
             record = publish.close_inconclusive(run, error)
+        record = heartbeat.beat(run, record)
     return record.to_dict()
 
 

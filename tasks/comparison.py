@@ -5,12 +5,15 @@ behind the findings (a repair is planned from them), ``parts/`` what a finding a
 changes, ``findings/`` the findings as everybody reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checks.cases import Cases, View, build
@@ -25,6 +28,7 @@ from tasks.partitions import partition_path
 from tasks.resolve import LeftOver, Workspace, left_over, load_partition
 from tasks.stores.protocol import Store
 
+_BATCH = 10_000
 #: Columns that only ``Cases.frame`` fills: null for objects that no memory is known for.
 _CASE_COLUMNS = (
     "memory_id", "memory_type", "artifact", "version", "row_version", "ledger_digest", "outcome",
@@ -84,11 +88,11 @@ async def conclude(
         cases = build(frames, view)
         judgement = judge(cases, view)
         confirmation = await confirm(judgement.findings, stores, reread)
-    kept = _fingerprinted(confirmation.kept)
+    kept, findings = _described(confirmation.kept)
     _save(workspace.directory / "judged", partition, kept)
     _save(workspace.directory / "parts", partition, _belonging(judgement.parts, kept))
-    strange = odd.drop_duplicates().assign(kind="invalid_id")
-    _save_findings(workspace, partition, pd.concat([kept, strange], ignore_index=True))
+    strange, invalid = _described(odd.drop_duplicates().assign(kind="invalid_id"))
+    _save_findings(workspace, partition, findings, invalid)
     unverifiable = int(cases.hashes["outcome"].isin(["changed", "failed"]).sum())
     return Concluded(
         judgement.edges, judgement.compared, judgement.agree, len(kept) + len(strange),
@@ -113,19 +117,28 @@ async def conclude_left_over(
     objects = objects[~(written > pd.Timestamp(view.grace_after))].reset_index(drop=True)
     objects = objects.assign(**dict.fromkeys(_CASE_COLUMNS), object_state=0)
     confirmation = await confirm(objects, stores, reread)
-    kept = confirmation.kept
-    _save_findings(workspace, workspace.partitions, kept)
+    kept, findings = _described(confirmation.kept)
+    _save_findings(workspace, workspace.partitions, findings)
     return Concluded(
         findings=len(kept), in_flight=confirmation.in_flight, sampled=confirmation.sampled,
         unknown={backend.value: reason for backend, reason in confirmation.unknown.items()},
     )  # fmt: skip
 
 
-def _fingerprinted(findings: pd.DataFrame) -> pd.DataFrame:
-    """``findings`` with their fingerprints; the graver one where two have the same."""
-    rows = [describe(case) for case in plain_records(findings)]
-    marked = findings.assign(fingerprint=[row["fingerprint"] for row in rows])
-    return marked.drop_duplicates("fingerprint").reset_index(drop=True)
+def _described(cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``cases`` with their fingerprints, and the same as findings (columns ``FINDINGS``).
+
+    The graver one where two have the same fingerprint. The findings are not yet joined with former
+    runs.
+    """
+    seen = {"first_seen": datetime.now(UTC), "runs_seen": 1}
+    rows = (describe(case) | seen for case in plain_records(cases))
+    empty = pd.DataFrame(columns=FINDINGS.names)
+    frames = [pd.DataFrame(some, columns=FINDINGS.names) for some in _batched(rows)]
+    findings = pd.concat(frames, ignore_index=True) if frames else empty
+    marked = cases.reset_index(drop=True).assign(fingerprint=findings["fingerprint"])
+    first = ~findings["fingerprint"].duplicated().to_numpy(dtype=bool)
+    return marked[first].reset_index(drop=True), findings[first].reset_index(drop=True)
 
 
 def _belonging(parts: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
@@ -142,25 +155,29 @@ def _save(directory: Path, partition: int, frame: pd.DataFrame) -> None:
     frame.to_parquet(partition_path(directory, partition), index=False)
 
 
-def _save_findings(workspace: Workspace, partition: int, cases: pd.DataFrame) -> None:
-    """Writes the findings as rows of ``FINDINGS``, not yet joined with former runs."""
-    moment = datetime.now(UTC)
-    rows = [
-        describe(case) | {"first_seen": moment, "runs_seen": 1} for case in plain_records(cases)
-    ]
-    frame = pd.DataFrame(rows, columns=FINDINGS.names).drop_duplicates("fingerprint")
-    _save(workspace.directory / "findings", partition, frame)
+def _batched(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while some := list(islice(rows, _BATCH)):
+        yield some
+
+
+def _save_findings(workspace: Workspace, partition: int, *findings: pd.DataFrame) -> None:
+    """Writes findings of ``_described`` down."""
+    some = [frame for frame in findings if len(frame)] or [*findings[:1]]
+    together = pd.concat(some, ignore_index=True).drop_duplicates("fingerprint")
+    _save(workspace.directory / "findings", partition, together)
 
 
 def all_findings(workspace: Workspace) -> pd.DataFrame:
     """All findings of the run (columns ``FINDINGS``)."""
     files = sorted((workspace.directory / "findings").glob("part-*.parquet"))
-    frames = [pq.read_table(path).to_pandas() for path in files]
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
+    tables = [pq.read_table(path) for path in files]
+    tables = [table for table in tables if table.num_rows]
+    if not tables:
         return pd.DataFrame(columns=FINDINGS.names)
-    findings: pd.DataFrame = pd.concat(frames, ignore_index=True)
-    return findings.drop_duplicates("fingerprint")
+    together = pa.concat_tables(tables, promote_options="permissive")
+    findings: pd.DataFrame = together.to_pandas(ignore_metadata=True)
+    twice = findings["fingerprint"].duplicated()
+    return findings[~twice].reset_index(drop=True) if twice.any() else findings
 
 
 def judged_part(workspace: Workspace, partition: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -172,6 +189,6 @@ def judged_part(workspace: Workspace, partition: int) -> tuple[pd.DataFrame, pd.
     return judged, parts
 
 
-def planned(workspace: Workspace, partition: int, run_id: str) -> list[EdgeRepair]:
+def planned(workspace: Workspace, partition: int, run_id: str) -> Iterator[EdgeRepair]:
     """The ledger repairs of one partition."""
     return plan(*judged_part(workspace, partition), run_id)

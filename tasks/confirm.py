@@ -199,11 +199,7 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     if from_rows or case.get("outcome") is not None:
         return []
     if kind == "lost":
-        return [
-            Claim(lookup, Object.ABSENT)
-            for backend in (Backend.BLOB, Backend.ICP)
-            if backend in stores and (lookup := _target(case, backend, Artifact.ASSET))
-        ]
+        return [Claim(place, Object.ABSENT) for place in _promised(case) if place[0] in stores]
     # A finding about a whole memory stands on its row in Neon; what tells of it is on ICP.
     on_icp = kind == "icp_only"
     backend = Backend.ICP if on_icp else Backend(case["backend"])
@@ -214,6 +210,15 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     if kind == "dangling_edge" and backend is not Backend.ICP and Backend.ICP in stores:
         claims.append(Claim((Backend.ICP, Artifact.METADATA, case["memory_id"]), Object.ABSENT))
     return claims
+
+
+def _promised(case: dict[str, Any]) -> set[Lookup]:
+    """Wherever an asset might be: where the edge says, where the row's url says, on ICP."""
+    backends = (Backend.BLOB, Backend.ICP)
+    targets = {each for name in backends if (each := _target(case, name, Artifact.ASSET))}
+    if case.get("row_pathname"):
+        targets.add((Backend.BLOB, Artifact.ASSET, case["row_pathname"]))
+    return targets
 
 
 def _target(case: dict[str, Any], backend: Backend, artifact: Artifact) -> Lookup | None:

@@ -39,7 +39,7 @@ def record_findings(
         A frame with a row per fingerprint and the columns ``HISTORY``; times in UTC.
     """
     seen_at = at or datetime.now(UTC)
-    recorded: list[tuple[Any, ...]] = []
+    recorded = [pd.DataFrame(columns=HISTORY)]
     for batch in _batches(findings):
         parameters = {
             "run_id": run_id,
@@ -48,8 +48,9 @@ def record_findings(
             "findings": Jsonb(batch),
         }
         with transaction(conn):
-            recorded += conn.execute(query("queries/findings", "record"), parameters).fetchall()
-    return pd.DataFrame(recorded, columns=HISTORY)
+            rows = conn.execute(query("queries/findings", "record"), parameters).fetchall()
+        recorded.append(pd.DataFrame(rows, columns=HISTORY))
+    return pd.concat(recorded[1:] or recorded, ignore_index=True)
 
 
 def resolve_unseen(
@@ -107,12 +108,12 @@ def _batches(findings: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, A
 
 def _plain(value: Any) -> Any:
     """A value as JSON and Postgres take it: no NaN, no NUL."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    if isinstance(value, str):
-        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     if value is None or value is pd.NaT or value is pd.NA or value != value:  # noqa: PLR0124 - NaN
         return None
     if hasattr(value, "isoformat"):

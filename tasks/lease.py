@@ -183,12 +183,12 @@ def held(
 
 
 def _make_way(conn: Connection, timeout: float) -> None:
-    """Evicts a holder that has fallen silent. Raises LeaseError where it is alive."""
+    """Evicts a holder that has fallen silent or is known to be dead. Raises LeaseError else."""
     row = conn.execute(query("queries/lease", "holder")).fetchone()
     if row is None:
         return
     run_id, flow, holder, age = row
-    if age is not None and age < timeout:
+    if age is not None and age < timeout and not _is_dead(holder):
         raise LeaseError(
             f"Run {run_id} ({flow} on {holder}) holds the lease, its last heartbeat was "
             f"{age:.0f} s ago. Wait until it ends; if it is dead, it is taken over after "
@@ -196,3 +196,21 @@ def _make_way(conn: Connection, timeout: float) -> None:
         )
     conn.execute(query("queries/lease", "evict"), {"run_id": run_id})
     _log.warning("lease_taken_over", from_run=run_id, silent_seconds=age)
+
+
+def _is_dead(holder: str | None) -> bool:
+    """Whether the holder ran on this machine and its process is gone: a killed run is resumed soon.
+
+    Were this ever wrong (two containers under one host name), the fence keeps the other from
+    writing.
+    """
+    host, _, process_id = (holder or "").rpartition(":")
+    if host != socket.gethostname() or not process_id.isdecimal():
+        return False
+    try:
+        os.kill(int(process_id), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

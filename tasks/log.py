@@ -66,6 +66,7 @@ def configure(*, level: str = "warning", stream: TextIO | None = None) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _calmed,
             masked,
             _write,
         ],
@@ -143,6 +144,15 @@ def mask(text: str) -> str:
 def visible(text: str) -> str:
     """``text`` with control characters and changes of direction written as escapes."""
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _calmed(_logger: Any, _method: str, event: Event) -> Event:
+    """A structlog processor: that a call is tried again is for the file, not for a person."""
+    if event.get("event") != "stamina.retry_scheduled":
+        return event
+    empty = ("callable", "args", "kwargs")
+    kept = {name: value for name, value in event.items() if name not in empty}
+    return kept | {"event": "retry_scheduled", "level": "info"}
 
 
 def masked(_logger: Any, _method: str, event: Event) -> Event:

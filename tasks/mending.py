@@ -101,7 +101,7 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
         held = pd.concat([held, judged[begun]], ignore_index=True) if begun.any() else held
         parts = pd.concat([held_parts, parts[partly]]) if partly.any() else held_parts
         outcomes |= unheld
-        repairs = plan(held, parts, run.run_id)
+        repairs = list(plan(held, parts, run.run_id))
         allowed = [each for each in repairs if not proposal.refuses(each)]
         outcomes |= _applied(run, fence, allowed, _observed(held) | _observed(parts))
         outcomes |= {

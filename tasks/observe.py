@@ -321,10 +321,10 @@ def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
     """Compares and confirms one partition; see ``comparison.conclude``."""
 
     def work() -> dict[str, Any]:
-        with _COMPARING:
-            return asdict(asyncio.run(_conclude(run, partition, seen)))
+        return asdict(asyncio.run(_conclude(run, partition, seen)))
 
-    return _concluded(run.stage(f"compare-{partition}", work))
+    with _COMPARING:
+        return _concluded(run.stage(f"compare-{partition}", work))
 
 
 async def _conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:

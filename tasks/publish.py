@@ -1,9 +1,10 @@
 """What a run has to say at its end: the findings with their history, the record, the pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,7 @@ from tasks.audit import AuditRun
 from tasks.comparison import Concluded, all_findings
 from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
+from tasks.memory import peak_rss_mb, release_unused
 from tasks.observe import Seen
 from tasks.quality import CheckResult, run_suites, summary
 from tasks.remote_home import is_remote, keep, report_url
@@ -106,12 +108,19 @@ class Outcome:
 
 def check_quality(run: AuditRun) -> list[CheckResult]:
     """Runs the data-quality suites over everything that was spooled."""
-    return run_suites(run.directory, now=run.started_at)
+
+    def work() -> dict[str, Any]:
+        results = run_suites(run.directory, now=run.started_at)
+        return {"results": [asdict(result) for result in results]}
+
+    results = run.stage("quality-checks", work)["results"]
+    return [CheckResult(**each | {"sample": tuple(each["sample"])}) for each in results]
 
 
 def close(run: AuditRun, seen: Seen, outcome: Outcome) -> RunRecord:
     """Joins the findings with their history, writes the record and the pages, and gives it."""
     workspace = run.workspace(seen.facts["partitions"])
+    release_unused()
     findings = all_findings(workspace)
     findings = with_repairs(findings, mending.reported(outcome.proposal, outcome.made))
     with run.connect() as conn:
@@ -244,10 +253,15 @@ def published(
     home = run.settings.home
     if is_remote(home):
         record = record.model_copy(update={"report": report_url(home, run.directory)})
+    began = monotonic()
     table = findings_table(findings)
     run.directory.write_findings(table)
     history = former_runs(run.directory.home, limit=_HISTORY).runs
     write_report(run.directory, record, table, history=history, checks=checks)
+    took = Stage(
+        name="report", seconds=round(monotonic() - began, 3), peak_rss_mb=round(peak_rss_mb(), 1)
+    )
+    record = record.model_copy(update={"stages": (*record.stages, took)})
     run.directory.write_run(record)
     write_index(run.directory.home)
     if is_remote(home):

@@ -8,7 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -64,6 +64,23 @@ def local_path(home: str) -> Path:
         digest = hashlib.sha256(home.encode()).hexdigest()[:16]
         return platformdirs.user_cache_path("edgekeeper") / digest
     return Path(rest if mark else home).expanduser().absolute()
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of ``url``; None where its host or port is none."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text may repeat the password
+        return None
+    return parts if usable else None
+
+
+def _require_http(url: str) -> None:
+    """Raises ValueError where ``url`` is no http(s) URL."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https"):
+        raise ValueError("it is no http(s) URL")
 
 
 def is_loopback(url: str) -> bool:
@@ -167,8 +184,8 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in ("postgres", "postgresql") or not parts.hostname:
+        parts = _split(value.get_secret_value())
+        if parts is None or parts.scheme not in ("postgres", "postgresql"):
             raise ValueError("it is no postgresql:// connection string")
         insecure = re.search(r"sslmode=(disable|allow|prefer)\b", parts.query)
         if insecure and not is_loopback(value.get_secret_value()):
@@ -187,16 +204,17 @@ class Settings(BaseSettings):
     @field_validator("blob_api_url", "ic_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            port_is_fine = parts.port != 0
-        except ValueError:
-            port_is_fine = False
-        if not port_is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it is no http(s) URL")
-        if parts.scheme == "http" and not is_loopback(value):
+        _require_http(value)
+        if value.lower().startswith("http:") and not is_loopback(value):
             raise ValueError("plain http is allowed for this machine only; use https")
         return value.rstrip("/")
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _is_heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _require_http(value.get_secret_value())
+        return value
 
     @field_validator("canister_id")
     @classmethod
@@ -288,7 +306,8 @@ def masked(settings: Settings) -> dict[str, str]:
         secret = isinstance(value, SecretStr) or (
             isinstance(value, tuple) and any(isinstance(each, SecretStr) for each in value)
         )
-        shown[variable(field)] = "set" if secret else "" if value is None else str(value)
+        text = ",".join(value) if isinstance(value, tuple) and not secret else value
+        shown[variable(field)] = "set" if secret else "" if text is None else str(text)
     return shown
 
 
@@ -308,7 +327,7 @@ def _explain(problem: Any) -> str:
     """One line about one setting that was not accepted."""
     name = str(problem["loc"][0]) if problem["loc"] else "?"
     field = next((f for f in Settings.model_fields if name in (f, variable(f))), None)
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ").replace("Input", "it")
     if field is None:
         return f"{name}: {message}"
     example = (Settings.model_fields[field].examples or [""])[0]

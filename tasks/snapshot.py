@@ -33,6 +33,7 @@ _READ_TIMEOUT = "60min"
 _REREAD_BATCH = 20_000
 #: Of a memory that is stored forever, as most are: its metadata and its asset, each in two stores.
 _EDGES_PER_MEMORY = 4
+_INVENTORIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,8 @@ def take_snapshot(
     Args:
         conn: a connection that is not in a transaction.
         directory: gets one directory per kind of rows.
-        partitions: how many; by default so many that each holds near 250,000 edges, those that
-            are yet to be made included.
+        partitions: how many; by default so many that each holds near 250,000 rows, edges that are
+            yet to be made included.
         address: which URLs are the blob store's; without it no references are read.
         hash_notes: whether Postgres hashes the notes' texts.
 
@@ -112,15 +113,17 @@ def take_snapshot(
 def _rows_expected(
     conn: Connection, tables: AppTables, statistics: dict[str, EdgeStatistics]
 ) -> int:
-    """How many edges there are, or would be if every memory had the edges it should have.
+    """How many rows about memories there are, in the ledger and in the three inventories.
 
-    Before the back-fill the ledger is empty, and nearly every object becomes a finding.
+    Edges count as if every memory had those that it should have: before the back-fill the ledger is
+    empty, and nearly every object becomes a finding.
     """
     memories = 0
     for table in tables.memories.values():
         row = conn.execute(query("queries/memories", "count", table=table.identifier)).fetchone()
         memories += row[0] if row else 0
-    return max(sum(each.edges for each in statistics.values()), _EDGES_PER_MEMORY * memories)
+    edges = sum(each.edges for each in statistics.values())
+    return max(edges, _EDGES_PER_MEMORY * memories) + _INVENTORIES * memories
 
 
 def read_ledger(

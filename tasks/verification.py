@@ -92,7 +92,7 @@ async def read_assets(
             return await _read(target, stores, result, progress)
 
     for start in range(0, len(targets), _BATCH):
-        batch = plain_records(targets.iloc[start : start + _BATCH])
+        batch = list(plain_records(targets.iloc[start : start + _BATCH]))
         outcomes = [row for row in await asyncio.gather(*map(one, batch)) if row is not None]
         writer.write(pa.Table.from_pylist(outcomes, HASHES))
     return result

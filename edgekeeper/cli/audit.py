@@ -18,7 +18,8 @@ Repair = Annotated[
     RepairPolicy,
     typer.Option(
         help="How far the audit may go: none writes nothing to the ledger; ledger mends "
-        "what the ledger says; content copies bytes; purge removes old orphans.",
+        "what the ledger says; content (copies bytes) and purge (removes old orphans) are not "
+        "available yet.",
     ),
 ]
 Verify = Annotated[
@@ -30,7 +31,11 @@ Verify = Annotated[
 ]
 Stores = Annotated[
     list[Backend] | None,
-    typer.Option("--store", help="Look at this store only; may be repeated."),
+    typer.Option(
+        "--store",
+        metavar="NAME",
+        help="Look at this store only: neon-db, vercel-blob or icp-canister; may be repeated.",
+    ),
 ]
 AllowPercent = Annotated[
     float | None,
@@ -54,7 +59,9 @@ def audit(
     ] = False,
     accept_new_store: Annotated[
         bool,
-        typer.Option("--accept-new-store", help="These are other stores than before, on purpose."),
+        typer.Option(
+            "--accept-new-store", help="The stores are not those of former runs, on purpose."
+        ),
     ] = False,
     resume: Annotated[
         str | None,

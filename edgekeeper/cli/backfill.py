@@ -50,11 +50,17 @@ def run_backfill(out: Output, **parameters: Any) -> dict[str, Any]:
 
 def finish(out: Output, record: dict[str, Any]) -> int:
     """Tells the outcome, and gives the exit code."""
+    from checks.model import RunStatus  # noqa: PLC0415
     from checks.run import RunRecord, exit_code  # noqa: PLC0415
 
     out.json(record)
     run = RunRecord.model_validate(record)
+    if run.status is RunStatus.INCONCLUSIVE:
+        out.say("Not conclusive: " + "; ".join(run.inconclusive), "warning")
     out.say(f"The ledger has {run.edges.total:,} edges.")
+    done = [f"{name}: {n:,}" for name, n in run.limits.items() if isinstance(n, int) and n]
+    if done:
+        out.say(" · ".join(done))
     if run.counts:
         out.table(("finding", "count"), sorted(run.counts.items()))
     if run.report:

@@ -26,7 +26,7 @@ JsonPath = Annotated[
     ),
 ]  # fmt: skip
 Quiet = Annotated[
-    bool, typer.Option("--quiet", rich_help_panel=_PANEL, help="Say only what went wrong.")
+    bool, typer.Option("--quiet", rich_help_panel=_PANEL, help="Say only what is wrong.")
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", rich_help_panel=_PANEL, help="Show every event on stderr.")

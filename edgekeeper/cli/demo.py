@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -185,7 +186,7 @@ def _tell(
             "seconds": round(seconds, 1),
         }
     )  # fmt: skip
-    print_run(out, first)
+    print_run(out, first, with_next_step=False)
     out.say("")
     out.say(
         f"Damage done: {comparison.expected}; found exactly that: "
@@ -203,6 +204,10 @@ def _tell(
         f"Second audit: {left} left that a ledger repair could mend, "
         f"{second.open.critical + second.open.warning} open findings that none can.",
         "critical" if left else "good",
+    )
+    home = shlex.quote(str(Path("home").absolute()))  # the sandbox's: that is where we are
+    out.say(
+        f"To look around: EDGEKEEPER_HOME={home} edgekeeper findings --open --run {first.run_id}"
     )
     out.say(f"{seconds:.0f} s. The reports:")
     for page in (first.report, second.report):

@@ -1,8 +1,11 @@
 """``edgekeeper doctor``: are the settings right, and does each store answer?"""
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,12 @@ if TYPE_CHECKING:
 
 _LONGEST_SHOWN = 60
 _LARGEST_SKEW_SECONDS = 30.0
-OK, UNREACHABLE = 0, 3
+#: A store that has not answered by then does not answer; all are asked at the same time.
+_PATIENCE_SECONDS = 10.0
+NOT_CONFIGURED, UNUSABLE, UNREACHABLE = "not configured", "not usable", "unreachable"
+_EXIT_OK, _EXIT_SETTINGS, _EXIT_UNREACHABLE = 0, 2, 3
+_UNREACHABLE_REMEDY = "check the URL, the network and the service's status page"
+Answer = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +41,14 @@ class Diagnosis:
 def doctor(out: Output) -> int:
     """Show the effective settings, secrets masked, and ask each store whether it is there.
 
-    Writes nothing. Each problem comes with what to do about it.
+    Writes nothing, and takes ten seconds at most. Each problem comes with what to do about it.
 
     Example: edgekeeper doctor
 
     Example: edgekeeper doctor --json -
 
-    Exit codes: 0 every configured store answers; 2 a setting is not usable; 3 a configured store
-    does not answer, or refuses.
+    Exit codes: 0 every configured store answers; 2 a setting is not usable, or there is no
+    database; 3 a configured store does not answer, or refuses; 5 internal error.
     """
     from tasks import log  # noqa: PLC0415 - --help does without
     from tasks.settings import load_settings, masked  # noqa: PLC0415
@@ -50,7 +58,8 @@ def doctor(out: Output) -> int:
     shown = {name: log.mask(value) for name, value in masked(settings).items()}
     out.table(("setting", "value"), [(name, _short(value)) for name, value in shown.items()])
     out.say("")
-    found = list(_diagnoses(settings))
+    _check_home(settings)
+    found = _diagnoses(settings)
     out.table(
         ("store", "state", "seconds", "detail"),
         [
@@ -60,49 +69,120 @@ def doctor(out: Output) -> int:
             for each in found
         ],
     )  # fmt: skip
+    out.say("")
     for each in found:
         if each.remedy:
             out.say(f"{each.store}: {each.remedy}", "warning")
     out.json({"settings": shown, "stores": [asdict(each) for each in found]})
-    return UNREACHABLE if any(each.state == "unreachable" for each in found) else OK
+    return _verdict(out, found)
 
 
-def _diagnoses(settings: "Settings") -> Iterator[Diagnosis]:
-    """Asks one store after the other."""
+def _verdict(out: Output, found: list[Diagnosis]) -> int:
+    """Says what comes next; gives the exit code."""
+    states = {each.store: each.state for each in found}
+    if out.quiet or out.only_json:  # then nothing was said of it yet
+        for each in found:
+            if each.state in (UNUSABLE, UNREACHABLE):
+                out.error(f"{each.store}: {each.detail}")
+    if UNUSABLE in states.values():
+        return _EXIT_SETTINGS
+    if states["Neon"] == NOT_CONFIGURED:
+        out.error("The ledger is in the database: without DATABASE_URL nothing can be done.")
+        return _EXIT_SETTINGS
+    if UNREACHABLE in states.values():
+        return _EXIT_UNREACHABLE
+    if not any(each.remedy for each in found):
+        out.say("All is well. Next: edgekeeper audit", "good")
+    return _EXIT_OK
+
+
+def _diagnoses(settings: "Settings") -> list[Diagnosis]:
+    """Asks all stores at once."""
     from checks.model import Backend  # noqa: PLC0415
     from tasks.settings import missing  # noqa: PLC0415
 
     neon = settings.database_url or settings.database_url_unpooled
-    yield _asked("Neon", neon, missing("database_url"), lambda: _ask_database(settings))
-    yield _asked(
-        "Vercel Blob", settings.blob_token, missing("blob_token"),
-        lambda: asyncio.run(_ask_store(Backend.BLOB, settings)),
+    questions = (
+        _Question("Neon", neon, missing("database_url"), lambda: _ask_database(settings)),
+        _Question(
+            "Vercel Blob", settings.blob_token, missing("blob_token"),
+            lambda: asyncio.run(_ask_store(Backend.BLOB, settings)),
+        ),
+        _Question(
+            "ICP canister", settings.canister_id, missing("canister_id"),
+            lambda: asyncio.run(_ask_store(Backend.ICP, settings)),
+        ),
     )  # fmt: skip
-    yield _asked(
-        "ICP canister", settings.canister_id, missing("canister_id"),
-        lambda: asyncio.run(_ask_store(Backend.ICP, settings)),
-    )  # fmt: skip
+    with _asked_once():
+        for question in questions:
+            question.start()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        return [question.answer(deadline) for question in questions]
 
 
-def _asked(
-    store: str, setting: object, lacking: str, ask: Callable[[], tuple[str, str | None]]
-) -> Diagnosis:
-    """What the store answers, if there is a setting that names one."""
-    from checks.errors import EdgekeeperError  # noqa: PLC0415
+@contextmanager
+def _asked_once() -> Iterator[None]:
+    """Nothing is tried again: what does not answer at once is what the doctor is to tell."""
+    import stamina  # noqa: PLC0415
 
-    if setting is None:
-        return Diagnosis(store, "not configured", remedy=lacking)
-    began = time.monotonic()
+    stamina.set_active(False)
     try:
-        detail, remedy = ask()
-    except EdgekeeperError as error:
-        return Diagnosis(
-            store, "unreachable", time.monotonic() - began, str(error), _remedy(store, error)
-        )
-    return Diagnosis(store, "answers", time.monotonic() - began, detail, remedy)
+        yield
+    finally:
+        stamina.set_active(True)
 
 
-def _ask_database(settings: "Settings") -> tuple[str, str | None]:
+class _Question:
+    """One store that is asked, in a thread that nobody has to wait for."""
+
+    def __init__(
+        self, store: str, setting: object, lacking: str, ask: Callable[[], Answer]
+    ) -> None:
+        self._store, self._setting, self._lacking, self._ask = store, setting, lacking, ask
+        self._outcome: Answer | Exception | None = None
+        self._began = self._ended = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"ask {store}", daemon=True)
+
+    def start(self) -> None:
+        """Asks, if there is a setting that names the store."""
+        self._began = time.monotonic()
+        if self._setting is not None:
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._ask()
+        except Exception as error:  # noqa: BLE001 - raised again by who waits for the answer
+            self._outcome = error
+        self._ended = time.monotonic()
+
+    def answer(self, deadline: float) -> Diagnosis:
+        """What it answered until ``deadline``. Raises what none of the stores' errors is."""
+        from checks.errors import EdgekeeperError, SettingsError  # noqa: PLC0415
+
+        if self._setting is None:
+            return Diagnosis(self._store, NOT_CONFIGURED, remedy=self._lacking)
+        self._thread.join(max(deadline - time.monotonic(), 0))
+        seconds = self._ended - self._began
+        match self._outcome:
+            case None:
+                silence = f"no answer within {_PATIENCE_SECONDS:.0f} s"
+                return Diagnosis(
+                    self._store, UNREACHABLE, _PATIENCE_SECONDS, silence, _UNREACHABLE_REMEDY
+                )
+            case SettingsError() as error:
+                remedy = "correct the setting that is named above"
+                return Diagnosis(self._store, UNUSABLE, seconds, str(error), remedy)
+            case EdgekeeperError() as error:
+                remedy = _remedy(self._store, error)
+                return Diagnosis(self._store, UNREACHABLE, seconds, str(error), remedy)
+            case Exception() as error:
+                raise error
+            case (detail, remedy):
+                return Diagnosis(self._store, "answers", seconds, detail, remedy)
+
+
+def _ask_database(settings: "Settings") -> Answer:
     """The server's version; what is lacking in the schema, or how far the clocks are apart."""
     from tasks.database import connect, transaction  # noqa: PLC0415
     from tasks.schema import ObjectState, schema_status  # noqa: PLC0415
@@ -124,7 +204,7 @@ def _ask_database(settings: "Settings") -> tuple[str, str | None]:
     return detail, None
 
 
-async def _ask_store(backend: "Backend", settings: "Settings") -> tuple[str, str | None]:
+async def _ask_store(backend: "Backend", settings: "Settings") -> Answer:
     """The store's identity, once it has accepted the credentials."""
     from tasks.stores import open_store  # noqa: PLC0415
 
@@ -143,7 +223,6 @@ def _remedy(store: str, error: Exception) -> str:
     """What to do about an error."""
     from checks.errors import (  # noqa: PLC0415
         AccessRefusedError,
-        SettingsError,
         StoreUnreachableError,
         UntrustedAnswerError,
     )
@@ -152,12 +231,23 @@ def _remedy(store: str, error: Exception) -> str:
         case AccessRefusedError():
             return "the credentials were refused: check that they are current and for this store"
         case StoreUnreachableError():
-            return "check the URL, the network and the service's status page"
+            return _UNREACHABLE_REMEDY
         case UntrustedAnswerError():
             return "check IC_ROOT_KEY and IC_URL: the answer is not signed by that network"
-        case SettingsError():
-            return "correct the setting that is named above"
     return f"look into it before the next audit: until then {store} is unknown"
+
+
+def _check_home(settings: "Settings") -> None:
+    """Raises SettingsError where no run could be kept in the home."""
+    from checks.errors import SettingsError  # noqa: PLC0415
+
+    home = settings.home_path()
+    there = next(path for path in (home, *home.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"EDGEKEEPER_HOME is not usable: {there} is no directory that you may write to. "
+            "Example: /var/lib/edgekeeper"
+        )
 
 
 def _short(value: str) -> str:

@@ -1,5 +1,6 @@
 """How a command runs a flow: settings first, the server beside the imports, then the flow."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ def running(out: Output) -> Iterator[Runner]:
 
         from flows.engine import run_flow  # noqa: PLC0415
 
+        # Ctrl-C in the middle of a statement is no news to who pressed it.
+        logging.getLogger("psycopg").setLevel(logging.CRITICAL)
         before = run_directory.run_ids(settings.home_path())
         try:
             with shown(out):

@@ -51,7 +51,7 @@ def findings(
         out.product(_csv(rows))
     else:
         out.table(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
-        out.say(f"{len(rows):,} findings" if rows else "No findings.")
+        out.say(f"\nFindings: {len(rows):,}" if rows else "No findings.")
     now = datetime.now(UTC)
     return int(any(each.is_open(now) and each.severity != "info" for each in found))
 

@@ -34,15 +34,34 @@ def revert(
     run it again.
     """
     report = _reverted(run_id, dry_run=dry_run)
+    nothing = not report.reverted and not report.changed_since
+    if nothing:
+        _check_known(run_id)
     out.json({"run_id": run_id, "dry_run": dry_run, **asdict(report)})
+    if nothing:
+        out.say(f"Nothing to put back: {run_id} changed nothing, or was put back already.")
+        return 0
     would = "would be put back" if dry_run else "put back"
-    out.say(f"{report.reverted:,} edges {would}, {report.changed_since:,} left: changed since.")
+    left = f", {report.changed_since:,} left: changed since" if report.changed_since else ""
+    out.say(f"{report.reverted:,} edges {would}{left}.")
     if report.left:
         out.table(
             ("journal entry", "action", "edge", "edges"),
             [(each.id, each.action, each.edge_id, each.edges) for each in report.left],
         )
     return 1 if report.changed_since else 0
+
+
+def _check_known(run_id: str) -> None:
+    """Raises UsageError where neither the journal nor the home knows the run."""
+    from checks.errors import UsageError  # noqa: PLC0415
+    from tasks.run_directory import run_ids  # noqa: PLC0415
+    from tasks.settings import load_settings  # noqa: PLC0415
+
+    if run_id not in run_ids(load_settings().home_path()):
+        raise UsageError(
+            f"The journal has no change by a run {run_id}; `edgekeeper report` lists the runs."
+        )
 
 
 def _reverted(run_id: str, *, dry_run: bool) -> "RevertReport":

@@ -92,9 +92,14 @@ def _verdict(out: Output, changes: list["SchemaChange"]) -> int:
     from tasks.schema import Outcome  # noqa: PLC0415
 
     left = [each for each in changes if each.outcome in (Outcome.REFUSED, Outcome.FAILED)]
+    planned = sum(each.outcome is Outcome.PLANNED for each in changes)
     for change in left:
         if change.status.statement:
             out.say(f"\nFor a person to run, for {change.status.name}:\n{change.status.statement}")
+    if planned:
+        out.say(f"\nNothing was done yet. Next: edgekeeper schema apply   ({planned} to do)")
+    elif not left:
+        out.say("\nAll is there.")
     return 1 if left else 0
 
 

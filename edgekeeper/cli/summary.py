@@ -19,8 +19,12 @@ _STYLES = {
 }
 
 
-def print_run(out: "Output", run: "RunRecord") -> None:
-    """Prints the summary of an audit."""
+def print_run(out: "Output", run: "RunRecord", *, with_next_step: bool = True) -> None:
+    """Prints the summary of an audit; with ``--quiet`` two lines, and of a clean one none."""
+    if out.quiet:
+        if run.status is not RunStatus.CLEAN:
+            out.notice(f"{verdict(run)}\nReport: {run.report}")
+        return
     out.say(verdict(run), _STYLES[run.status])
     for reason in run.inconclusive:
         out.say(f"  not conclusive: {reason}")
@@ -32,7 +36,7 @@ def print_run(out: "Output", run: "RunRecord") -> None:
     out.say("")
     if run.report:
         out.say(f"Report: {run.report}")
-    if (step := next_step(run)) is not None:
+    if with_next_step and (step := next_step(run)) is not None:
         out.say(f"Next: {step}")
 
 
@@ -45,16 +49,20 @@ def verdict(run: "RunRecord") -> str:
             noted = f" ({run.open.info:,} noted for information)" if run.open.info else ""
             return f"Clean: the ledger agrees with the stores{noted}."
         case RunStatus.DRIFT if open_ones:
-            return f"Drift: {open_ones:,} findings are open, {worst}."
+            return f"Drift: {_findings(open_ones)} open, {worst}."
         case RunStatus.DRIFT:
-            return f"Drift: {run.checks.failed:,} data-quality checks failed."
+            return f"Drift: data-quality checks failed: {run.checks.failed:,}."
         case RunStatus.INCONCLUSIVE:
             return (
-                f"Not conclusive: not everything could be seen. {open_ones:,} findings are open, "
+                f"Not conclusive: not everything could be seen. {_findings(open_ones)} open, "
                 f"{worst}; what was not seen is unknown."
             )
         case RunStatus.FAILED:
             return f"Failed: {run.error or 'the run did not come to its end'}."
+
+
+def _findings(count: int) -> str:
+    return "1 finding is" if count == 1 else f"{count:,} findings are"
 
 
 def next_step(run: "RunRecord") -> str | None:
@@ -110,7 +118,7 @@ def _repair(kind: str, states: Counter[str]) -> str:
     if done:
         return ", ".join(done)
     known = KINDS.get(kind)
-    return "-" if known and known.ledger_repair else "none in the ledger"
+    return "none proposed" if known and known.ledger_repair else "no ledger repair"
 
 
 def _stores(run: "RunRecord") -> list[tuple[str, str, int, int, str, str | None]]:

@@ -212,8 +212,13 @@ def _canister_edges_of_nothing(bench: Bench) -> bool:
 
 @damages("deleted_memory")
 def _row_deleted(bench: Bench) -> bool:
-    """Not a video with a thumbnail: that would be orphaned. Not one in a canister's gallery."""
-    memory = bench.pick("NOT has_thumbnail AND NOT in_canister_gallery")
+    """Not a video with a thumbnail: that would be orphaned. Not one in a canister's gallery.
+
+    Nor a note that is in Neon alone: nothing at all would be left of it but dangling edges.
+    """
+    memory = bench.pick(
+        f"NOT has_thumbnail AND NOT in_canister_gallery AND ({ON_ICP} OR {HAS_FILE})"
+    )
     if memory is None:
         return False
     delete = sql.SQL("DELETE FROM {} WHERE id = %s").format(_table(bench, memory))

@@ -8,7 +8,15 @@ import pytest
 import stamina
 from damaged_sandbox import Box, settings_variables
 
-SHARED_MEMORIES = 400
+from flows.server import TemporaryServer
+
+SHARED_MEMORIES = 180
+#: At least one of each variant of each kind, and little more: every finding is looked up.
+DAMAGE = (
+    "missing=3,lost=2,untracked=4,unmarked=4,orphaned=2,unclassified=1,size_mismatch=2,"
+    "hash_mismatch=3,hash_unknown=2,stuck=2,sync_failed=1,stale_failure=2,dangling_edge=2,"
+    "deleted_memory=2,icp_only=2,external_only=2,invalid_id=2,invalid_location=5"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +49,14 @@ def new_box() -> Iterator[Callable[[str], Box]]:
 
 @pytest.fixture(scope="session")
 def _shared(new_box: Callable[[str], Box]) -> Box:
-    box = new_box("damaged").fill(SHARED_MEMORIES, 7)
+    box = new_box("damaged").fill(SHARED_MEMORIES, 7, DAMAGE)
     box.keep()
     return box
 
 
 @pytest.fixture
 def box(_shared: Box) -> Box:
-    """A damaged sandbox with 400 memories; its ledger is as if no run had ever been.
+    """A damaged sandbox with a few memories; its ledger is as if no run had ever been.
 
     What a test changes in the stores it puts back itself.
     """
@@ -75,3 +83,12 @@ def sound(_sound: Box) -> Box:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def prefect_url() -> Iterator[str]:
+    """One Prefect server for all programs that are started: making its database takes seconds."""
+    with tempfile.TemporaryDirectory(prefix="edgekeeper-prefect-") as top:
+        server = TemporaryServer(Path(top)).start()
+        yield server.url()
+        server.stop()

@@ -4,7 +4,9 @@ And the nightly audit as its stages in their order, in this process and without 
 test can step in between two of them.
 """
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -149,7 +151,7 @@ class Box:
             "content_hash, size_bytes, sync_state::text, last_synced_at, sync_error, created_at"
         ) + (", updated_at, xmin::text" if physical else "")
         where = f" WHERE backend = '{backend}'" if backend else ""
-        rows = self.sql(f"SELECT id::text, {columns} FROM storage_edges{where}")
+        rows = self.sql(f"SELECT id::text, {columns} FROM storage_edges{where}")  # noqa: S608
         return {row[0]: row[1:] for row in rows}
 
     def blob_storage(self) -> closing[BlobStorage]:
@@ -269,9 +271,6 @@ def command_line(
 
 
 def start_command(box: Box, home: Path, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
-    import os
-    import sys
-
     root = Path(__file__).resolve().parents[2]
     keep = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
     environment = {name: os.environ[name] for name in keep if name in os.environ}

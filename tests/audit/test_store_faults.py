@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from damaged_sandbox import BLOB, ICP, NEON, Audited, Box
 
+from checks.errors import EdgekeeperError
 from checks.model import Backend
 from sandbox.identity import write_identity
 
@@ -51,26 +52,22 @@ class Fault:
 
 BLOB_FAULTS = [
     Fault(BLOB, "status", 500, LIST),
-    Fault(BLOB, "status", 503),
     Fault(BLOB, "status", BUSY, LIST),
     Fault(BLOB, "status", FORBIDDEN, LIST),
     Fault(BLOB, "status", 401),
     Fault(BLOB, "status", 404, LIST),
-    Fault(BLOB, "reset", None, LIST),
-    Fault(BLOB, "reset", 5_000, LIST),
+    Fault(BLOB, "reset", None),
     Fault(BLOB, "truncate", 5_000, LIST),
     Fault(BLOB, "status", {"status": 200, "body": "<html>sign in</html>"}, LIST),
     Fault(BLOB, "status", {"status": 200, "body": '{"blobs":[{"url":7}],"hasMore":false}'}, LIST),
     Fault(BLOB, "status", {"status": 302, "headers": {"location": "https://x.test/"}}, LIST),
 ]
 ICP_FAULTS = [
-    Fault(ICP, "status", 500, CAPSULES),
     Fault(ICP, "status", 503),
     Fault(ICP, "status", BUSY, PAGES),
     Fault(ICP, "status", 403, CAPSULES),
     Fault(ICP, "status", 401, PAGES),
     Fault(ICP, "status", {"status": 400, "body": "canister rejected"}, PAGES),
-    Fault(ICP, "reset", None, PAGES),
     Fault(ICP, "truncate", 60, PAGES),
     Fault(ICP, "flip_bit", 800, CAPSULES),
     Fault(ICP, "status", {"status": 200, "body": "no CBOR"}, PAGES),
@@ -141,14 +138,14 @@ def test_of_a_store_seen_in_part_only_what_was_seen_is_concluded(
     check_others(box, done, ICP)
 
 
-@pytest.mark.parametrize("stage", ["list", "verify", "conclude", "propose", "mend"])
+@pytest.mark.parametrize("stage", ["list", "verify", "conclude", "mend"])
 @pytest.mark.parametrize("name", ["blob", "icp"])
 def test_a_store_that_is_killed_in_between_is_unknown(
     name: str, stage: str, box: Box, home: Path
 ) -> None:
     store = {"blob": BLOB, "icp": ICP}[name]
     before = box.edges(store)
-    verify = "200000" if stage == "verify" else "0"
+    verify = "50000" if stage == "verify" else "0"
     killed = {stage: lambda: box.kill(name)}
     done = box.audit(home, repair="ledger", verify=verify, before=killed)
     assert done.code == 3
@@ -160,17 +157,17 @@ def test_a_store_that_is_killed_in_between_is_unknown(
         assert not [each for each in done.of(backend=store) if each.repair == "applied"]
 
 
-@pytest.mark.parametrize("stage", ["snapshot", "list", "verify", "conclude", "mend", "close"])
+@pytest.mark.parametrize("stage", ["snapshot", "list", "conclude", "mend", "close"])
 def test_a_database_that_goes_away_ends_the_run_with_3_and_it_can_be_resumed(
     stage: str, box: Box, home: Path
 ) -> None:
     kill: dict[str, Callable[[], object]] = {stage: lambda: box.kill("postgres")}
     before = box.edges()
     try:
-        done = box.audit(home, repair="ledger", before=kill)
-        assert done.code == 3
-    except Exception as error:
-        assert getattr(error, "exit_code", None) == 3, error
+        code = box.audit(home, repair="ledger", before=kill).code
+    except EdgekeeperError as error:  # where not even the lease can be given back
+        code = error.exit_code
+    assert code == 3
     box.revive()
     if stage != "close":
         assert box.edges() == before

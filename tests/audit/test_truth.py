@@ -81,7 +81,7 @@ def check_left(mended: Audited, after: Audited, *, read: bool) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_findings_are_exactly_the_damage(number: int, new_box: NewBox, home: Path) -> None:
-    box = new_box(f"truth-{number}").fill(400, number)
+    box = new_box(f"truth-{number}").fill(300, number)
     check_found(box, home)
     check_mended(box, home, verify="0" if number == 1 else "all")
     box.stop()

@@ -114,7 +114,7 @@ async def test_the_headers_are_the_official_client_s_and_the_id_outlives_retries
     async def note(request: Any) -> None:
         seen.append(dict(request.headers))
 
-    store._connection._client.event_hooks["request"].append(note)
+    store._connection._lanes._options["event_hooks"] = {"request": [note]}
     refuse(blobs, 503, "service_unavailable", times=2)
     with stamina.set_testing(True, attempts=5):
         await store.look_up("a")

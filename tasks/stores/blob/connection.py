@@ -12,6 +12,7 @@ import httpx
 
 from checks.errors import MalformedAnswerError, NotTheStoresUrlError, SettingsError, StoreError
 from checks.normal import BlobAddress
+from tasks.lanes import Lanes
 from tasks.rates import Operation, OperationRates
 from tasks.retries import ATTEMPTS, TOTAL_SECONDS, retrying
 from tasks.settings import Settings, is_loopback, missing
@@ -20,16 +21,12 @@ from tasks.stores.blob.answers import decoded
 
 #: The version of the API's answers that the official client of 2026-11 asks for.
 API_VERSION = "12"
-#: The pool looks at every connection for every request, so that more of them cost time each.
 CONNECTIONS = 16
 ANSWER_SECONDS = 60.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 #: Bytes a second that a transfer of an object must reach on the whole.
 LOWEST_SPEED = 128 * 1024
 _TIMEOUTS = httpx.Timeout(30.0, connect=10.0, pool=None)
-_LIMITS = httpx.Limits(
-    max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30.0
-)
 Body = bytes | Callable[[], AsyncIterator[bytes]]
 
 
@@ -52,11 +49,12 @@ class BlobConnection:
         self.requests = 0
         self._token = token
         self._api_url = api_url
-        self._client = httpx.AsyncClient(
-            timeout=_TIMEOUTS,
-            limits=_LIMITS,
-            follow_redirects=False,
+        self._lanes = Lanes(
+            CONNECTIONS,
+            hosts=2,  # the API's and the objects'
             trust_env=not is_loopback(api_url),  # a proxy has no business between two local ends
+            timeout=_TIMEOUTS,
+            follow_redirects=False,
             headers={"accept": "*/*", "accept-encoding": "identity", "user-agent": "edgekeeper"},
         )
 
@@ -72,7 +70,7 @@ class BlobConnection:
 
     async def aclose(self) -> None:
         """Closes connections."""
-        await self._client.aclose()
+        await self._lanes.aclose()
 
     async def call(
         self,
@@ -114,14 +112,16 @@ class BlobConnection:
         async def attempt() -> Any:
             await self.rates.admit(operation)
             on_attempt()
-            request = self._client.build_request(
+            sent = self._sent(
+                what,
+                seconds,
                 method,
                 self._api_url + path,
                 params=params,
                 headers=fixed | {"x-api-blob-request-attempt": str(next(number))},
                 content=body() if callable(body) else body,
             )
-            async with self._sent(what, request, seconds) as response:
+            async with sent as response:
                 answer = await whole(what, response)
             if not response.is_success:
                 raise failures.refusal(what, response, answer)
@@ -152,23 +152,22 @@ class BlobConnection:
         if self.address.takes_token(url):
             target = target.copy_merge_params({"cache": "0"})
             headers["authorization"] = f"Bearer {self._token}"
-        request = self._client.build_request("GET", target, headers=headers)
-        async with self._sent(what, request, seconds) as response:
+        async with self._sent(what, seconds, "GET", target, headers=headers) as response:
             yield response
 
     @asynccontextmanager
     async def _sent(
-        self, what: str, request: httpx.Request, seconds: float
+        self, what: str, seconds: float, method: str, url: httpx.URL | str, **parts: Any
     ) -> AsyncIterator[httpx.Response]:
         """Sends a request, and bounds the time until its answer is read."""
-        self.requests += 1
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._client.send(request, stream=True)
-                try:
+            async with self._lanes.lane() as client:
+                self.requests += 1
+                async with (
+                    asyncio.timeout(seconds),
+                    client.stream(method, url, **parts) as response,
+                ):
                     yield response
-                finally:
-                    await response.aclose()
         except httpx.LocalProtocolError as error:  # ours to get right: no use in trying again
             raise StoreError(f"{what}: the request could not be sent as it is: {error}") from error
         except (httpx.TransportError, TimeoutError) as error:

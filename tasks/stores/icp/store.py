@@ -154,7 +154,8 @@ class IcpStore:
             raise
         if digests is None:
             return None
-        await self._check_unchanged(memory)
+        if original.kind is not AssetKind.INLINE:  # those bytes came with the memory itself
+            await self._check_unchanged(memory)
         return HashedObject(digests.size, digests.sha256, digests.md5, str(memory.updated_at))
 
     async def external_links(self, memory_ids: Iterable[str]) -> list[ExternalLink]:

@@ -14,6 +14,7 @@ from checks.errors import (
     StoreError,
     StoreUnreachableError,
 )
+from tasks.lanes import Lanes
 from tasks.retries import retry_after, retrying
 from tasks.settings import is_loopback
 
@@ -59,22 +60,20 @@ class Transport:
     def __init__(self, url: str, *, in_flight: int) -> None:
         self.url = url
         self.requests = 0
-        self._places = asyncio.Semaphore(in_flight)
-        self._client = httpx.AsyncClient(
+        self._lanes = Lanes(
+            in_flight,
+            hosts=1,
+            trust_env=not is_loopback(url),  # a proxy has no business between two local ends
             base_url=url,
             timeout=_TIMEOUT,
             follow_redirects=False,
-            trust_env=not is_loopback(url),  # a proxy has no business between two local ends
-            limits=httpx.Limits(
-                max_connections=in_flight, max_keepalive_connections=in_flight, keepalive_expiry=30
-            ),
             # What comes compressed could unpack to any size.
             headers={"accept-encoding": "identity", "content-type": "application/cbor"},
         )
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        await self._lanes.aclose()
 
     async def get(self, path: str) -> bytes:
         """The body of a GET's answer. Raises as :meth:`post` does."""
@@ -97,12 +96,12 @@ class Transport:
         return await retrying(lambda: self._attempt("POST", path, body), is_transient=_is_transient)
 
     async def _attempt(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        async with self._places:
+        async with self._lanes.lane() as client:
             self.requests += 1
             try:
                 async with (
                     asyncio.timeout(ATTEMPT_SECONDS),
-                    self._client.stream(method, path, content=body) as response,
+                    client.stream(method, path, content=body) as response,
                 ):
                     content = await _read(response)
             except (httpx.TransportError, TimeoutError) as error:

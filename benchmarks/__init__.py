@@ -1,0 +1,1 @@
+"""How long an audit takes, what it needs of memory, and how that compares with doing without."""

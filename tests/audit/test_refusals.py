@@ -1,0 +1,140 @@
+"""What an audit refuses to believe or to begin: other stores, empty ones, refused credentials."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from damaged_sandbox import BLOB, ICP, Box
+from test_store_faults import FORBIDDEN, LIST, check_nothing_concluded, check_others
+
+from checks.errors import EdgekeeperError, LeaseError, SchemaError, StoreIdentityError
+from tasks.database import connector
+from tasks.lease import held
+
+OTHER_CANISTER = "rdmx6-jaaaa-aaaaa-aaadq-cai"
+
+
+def token(box: Box, *, store: str | None = None, secret: str | None = None) -> str:
+    parts = box.directory.choices.blob_token.split("_")
+    return "_".join([*parts[:3], store or parts[3], secret or parts[4]])
+
+
+def test_an_empty_listing_of_a_store_that_should_hold_something_is_not_believed(
+    box: Box, home: Path
+) -> None:
+    empty = {"status": 200, "body": '{"blobs":[],"hasMore":false}'}
+    before = box.edges(BLOB)
+    box.fault(BLOB, "status", empty, **LIST)
+    done = box.audit(home, repair="ledger")
+    assert done.record.stores[BLOB].state == "incomplete"
+    assert "listed nothing" in (done.record.stores[BLOB].detail or "")
+    check_nothing_concluded(box, done, BLOB, before)
+    check_others(box, done, BLOB)
+
+
+def test_a_refused_token_is_no_absence(box: Box, home: Path) -> None:
+    before = box.edges(BLOB)
+    done = box.audit(
+        home, repair="ledger", BLOB_READ_WRITE_TOKEN=token(box, secret="f" * 32)
+    )  # fmt: skip
+    assert done.record.stores[BLOB].state == "incomplete"
+    check_nothing_concluded(box, done, BLOB, before)
+    check_others(box, done, BLOB)
+
+
+@pytest.mark.parametrize("variable", ["BLOB_READ_WRITE_TOKEN", "CANISTER_ID_BACKEND"])
+def test_another_store_is_refused_until_a_person_accepts_it(
+    variable: str, sound: Box, home: Path
+) -> None:
+    sound.audit(home)
+    other = token(sound, store="AnotherStore12345") if "BLOB" in variable else OTHER_CANISTER
+    before, runs = sound.edges(), len(list((home / "runs").iterdir()))
+    with pytest.raises(StoreIdentityError, match="--accept-new-store") as refused:
+        sound.audit(home, repair="ledger", **{variable: other})
+    assert refused.value.exit_code == 2
+    assert len(list((home / "runs").iterdir())) == runs
+    sound.audit(home, accept_new_store=True, **{variable: other})
+    assert sound.edges() == before
+    with pytest.raises(StoreIdentityError):
+        sound.audit(home)
+
+
+def test_another_database_is_refused(sound: Box, home: Path) -> None:
+    sound.audit(home)
+    with psycopg.connect(sound._maintenance, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE restored TEMPLATE app")
+    url = sound.directory.database_url.removesuffix("app") + "restored"
+    try:
+        with pytest.raises(StoreIdentityError, match="neon-db"):
+            sound.audit(home, DATABASE_URL=url, DATABASE_URL_UNPOOLED=url)
+    finally:
+        with psycopg.connect(sound._maintenance, autocommit=True) as conn:
+            conn.execute("DROP DATABASE restored WITH (FORCE)")
+
+
+def test_a_database_without_the_tables_is_refused_and_nothing_is_made_there(
+    sound: Box, home: Path
+) -> None:
+    url = sound._maintenance
+    with pytest.raises(SchemaError) as refused:
+        sound.audit(home, repair="ledger", DATABASE_URL=url, DATABASE_URL_UNPOOLED=url)
+    assert refused.value.exit_code == 2
+    with psycopg.connect(url) as conn:
+        assert conn.execute("SELECT to_regnamespace('audit')").fetchone() == (None,)
+    assert not (home / "runs").exists()
+
+
+def test_a_second_writing_run_is_refused_while_one_holds_the_lease(box: Box, home: Path) -> None:
+    before = box.edges()
+    box.audit(home)
+    connecting = connector(box.directory.database_url)
+    with held(connecting, "20260101T000000Z-aaaa", flow="nightly-audit", policy="ledger"):
+        with pytest.raises(LeaseError) as refused:
+            box.audit(home, repair="ledger")
+        assert refused.value.exit_code == 4
+        assert box.audit(home).code == 1  # reading needs no lease
+    assert box.edges() == before
+
+
+def test_a_run_that_was_overtaken_writes_nothing_any_more(box: Box, home: Path) -> None:
+    before = box.edges()
+
+    def take_over() -> None:
+        box.sql("UPDATE audit.run SET fencing_token = fencing_token + 1 WHERE holds_lease")
+
+    with pytest.raises(EdgekeeperError, match="taken over"):
+        box.audit(home, repair="ledger", before={"mend": take_over})
+    assert box.edges() == before
+
+
+@pytest.mark.parametrize("store", [BLOB, ICP])
+def test_of_a_store_that_is_not_configured_nothing_is_concluded(
+    store: str, box: Box, home: Path
+) -> None:
+    variable = {BLOB: "BLOB_READ_WRITE_TOKEN", ICP: "CANISTER_ID_BACKEND"}[store]
+    before = box.edges(store)
+    done = box.audit(home, repair="ledger", **{variable: ""})
+    assert done.code == 1
+    assert done.record.stores[store].state == "not-configured"
+    assert not done.of("missing", "unmarked", "untracked", "sync_failed", backend=store)
+    assert box.edges(store) == before
+    check_others(box, done, store)
+    if store == ICP:  # a memory that was never on ICP is lost without looking there
+        never_there = {row[0] for row in before.values()}
+        lost = {each.memory_id for each in box.truth if each.kind == "lost"} - never_there
+        assert lost
+        assert {each.memory_id for each in done.of("lost")} == lost
+    else:
+        assert not done.of("lost")
+
+
+def test_what_could_not_be_seen_is_not_closed_in_the_history(box: Box, home: Path) -> None:
+    box.audit(home)
+    opened = "SELECT count(*) FROM audit.finding WHERE resolved_at IS NULL AND backend = %s"
+    before = box.sql(opened, BLOB)
+    box.fault(BLOB, "status", FORBIDDEN, **LIST)
+    box.audit(home)
+    assert box.sql(opened, BLOB) == before
+    box.revive()
+    box.audit(home, before={"conclude": lambda: box.kill("blob")})
+    assert box.sql(opened, BLOB) == before
