@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from checks.model import Artifact, Backend, StoreState
 from checks.normal import icp_capsule_id
-from checks.states import TABLE, Edge, Memory, Object, Sync
+from checks.states import TABLE, Edge, Memory, Object, Sync, Verdict
 
 #: The six slots of a memory, in the order of their numbers.
 SLOTS: tuple[tuple[Artifact, Backend], ...] = tuple(
@@ -121,6 +121,7 @@ class Cases:
         frame["edge_state"] = self.edge.ravel()[case]
         frame["object_state"] = self.object.ravel()[case]
         frame["ledger_digest"] = self._digests(memory)
+        frame["blob_named"] = self.blob_named()[memory]
         frame["verified_elsewhere"] = self._verified_elsewhere().ravel()[case]
         frame["sibling_hash"] = self._sibling_hash(memory, slot)
         for part in (self.edges, self.objects, self.hashes):
@@ -137,6 +138,13 @@ class Cases:
         readable[:, [slot for slot in range(WIDTH) if slot not in ASSET_SLOTS]] = False
         readable &= (self.memory != Memory.UNKNOWN)[:, None]
         return readable
+
+    def blob_named(self) -> NDArray[np.object_]:
+        """The pathname that each memory's blob edge names, or null, shape (memories,)."""
+        slot = SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
+        cases = np.arange(len(self.memories)) * WIDTH + slot
+        named: NDArray[np.object_] = self.edges["named"].reindex(cases).to_numpy(dtype=object)
+        return named
 
     def _verified_elsewhere(self) -> NDArray[np.bool_]:
         """Whether another store's copy of the asset was read and equals its edge's hash."""
@@ -206,6 +214,7 @@ def build(partition: Partition, view: View) -> Cases:
     )
     memory = _memory_states(memories, has_row, edges, count, view)
     verdict = TABLE[memory[:, None], edge, obj, sync]
+    verdict.reshape(-1)[_overwritten(hashes, objects)] = Verdict.IN_FLIGHT
     return Cases(
         memories, memory, edge, obj, sync, verdict, edges, objects, hashes,
         mixed=memories.duplicated(_KEY, keep=False).to_numpy(),
@@ -297,9 +306,19 @@ def _objects(partition: Partition, replicas: pd.DataFrame, index: pd.MultiIndex)
     return _indexed(frame, index, "artifact", "backend")
 
 
+def _overwritten(hashes: pd.DataFrame, objects: pd.DataFrame) -> NDArray[np.intp]:
+    """The cases whose object was written between its listing and its reading: in flight."""
+    read = hashes[hashes["outcome"] == "read"]
+    listed = objects["object_version"].reindex(read.index)
+    other = listed.notna() & read["read_version"].notna() & (listed != read["read_version"])
+    return read.index[other.to_numpy(dtype=bool)].to_numpy(dtype=np.intp)
+
+
 def _hashes(hashes: pd.DataFrame | None, index: pd.MultiIndex) -> pd.DataFrame:
     """What was read in this run, indexed by case: always of an asset."""
-    columns = ["outcome", "read_size", "sha256", "md5", "read_detail"]
+    columns = [
+        "outcome", "read_size", "sha256", "md5", "read_version", "read_detail", "verified_sha256",
+    ]  # fmt: skip
     if hashes is None or hashes.empty:
         return pd.DataFrame(columns=columns, dtype=object)
     frame = hashes.assign(artifact=Artifact.ASSET.value)

@@ -61,8 +61,9 @@ BLOB_INVENTORY = pa.schema(
 )
 
 #: One row per memory of the canister, keyed by its id as the canister has it. ``asset_there``:
-#: whether it has an original asset of its own (not a link); ``size`` and ``declared_sha256`` are
-#: what the uploader declared of that asset.
+#: whether it has an original asset of its own (not a link); ``asset_count``:
+#: how many assets of any kind, links too; ``size`` and ``declared_sha256`` are what the uploader
+#: declared of the original.
 ICP_INVENTORY = pa.schema(
     [
         *_KEY,
@@ -70,6 +71,7 @@ ICP_INVENTORY = pa.schema(
         ("memory_type", pa.string()),
         ("capsule_id", pa.string()),
         ("asset_there", pa.bool_()),
+        ("asset_count", pa.int64()),
         ("size", pa.int64()),
         ("declared_sha256", pa.string()),
         ("version", pa.string()),

@@ -14,7 +14,6 @@ from checks.states import Object
 
 #: Kinds about bytes that are lost, rotten or in doubt in one store.
 _IN_DOUBT = frozenset({"missing", "hash_mismatch", "size_mismatch"})
-_BYTES_KINDS = frozenset({"hash_mismatch", "stale_hash"})
 _AT_ONCE = 5_000
 _BACKEND = {"neon-db": "Neon", "vercel-blob": "Vercel Blob", "icp-canister": "the canister"}
 
@@ -262,7 +261,12 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         "it was ever there."
     ),
     "hash_unknown": lambda c: f"{_where(c).capitalize()} holds {_what(c)}; no hash is recorded.",
-    "orphaned": lambda c: f"Nothing refers to this object in {_where(c)}.",
+    "orphaned": lambda c: (
+        f"The ledger says that {c['memory_type']} {c['memory_id']} is gone from Neon; this copy of "
+        f"it is left in {_where(c)}."
+        if c.get("memory_id")
+        else f"Nothing refers to this object in {_where(c)}."
+    ),
     "unclassified": lambda c: f"Nothing refers to anything in this folder of {_where(c)}.",
     "type_mismatch": lambda c: f"The id {c['memory_id']} is used by memories of two types.",
 }

@@ -6,6 +6,7 @@ contents agree (:func:`_compare`), and what a memory's cases mean together (:fun
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def judge(cases: Cases, view: View) -> Judgement:
     _apply_grace(cases, kinds, view)
 
     parts = [cases.frame(kinds != "").assign(kind=kinds[kinds != ""])]
-    parts += _whole_memory_findings(cases, whole)
+    parts += _whole_memory_findings(cases, whole, view)
     parts.append(_on_asset(cases, _lost(cases, settled, view)).assign(kind="lost"))
     parts.append(_bad_urls(cases, kinds, settled))
     findings = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
@@ -107,11 +108,11 @@ def _blind(cases: Cases, view: View) -> NDArray[np.bool_]:
 
 def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_]) -> None:
     """Compares the contents where ledger and store agree that an asset is there."""
-    comparable = np.isin(cases.verdict, [Verdict.COMPARE, Verdict.STALE_FAILURE])
+    comparable = np.isin(cases.verdict, [Verdict.COMPARE, Verdict.STALE_FAILURE, Verdict.UNMARKED])
     chosen = comparable & ~settled[:, None]
     chosen[:, [n for n in range(WIDTH) if n not in ASSET_SLOTS]] = False
     case = np.flatnonzero(chosen.ravel())
-    edges = cases.edges[["size_bytes", "content_hash", "updated_at"]].reindex(case)
+    edges = cases.edges[["size_bytes", "content_hash", "updated_at", "created_at"]].reindex(case)
     objects = cases.objects[["object_size", "object_written_at"]].reindex(case)
     hashes = cases.hashes[["outcome", "read_size", "sha256"]].reindex(case)
     flat = kinds.reshape(-1)
@@ -120,18 +121,19 @@ def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_
     size = objects["object_size"].where(~read, hashes["read_size"])
     size_differs = _differ(size, edges["size_bytes"])
     hash_differs = read & _differ(hashes["sha256"], edges["content_hash"])
-    written = (objects["object_written_at"] > edges["updated_at"]).to_numpy(dtype=bool)
+    edge_written = edges["updated_at"].fillna(edges["created_at"])
+    written = (objects["object_written_at"] > edge_written).to_numpy(dtype=bool)
+    unread = hashes["outcome"].isin(["changed", "failed"]).to_numpy(dtype=bool)
     conditions = [
         (size_differs | hash_differs) & written,
         size_differs,
         hash_differs,
+        unread & (flat[case] != "unmarked"),
         flat[case] != "",
-        hashes["outcome"].isin(["changed", "failed"]).to_numpy(dtype=bool),
         edges["content_hash"].isna().to_numpy(dtype=bool),
     ]
-    kinds_then = [
-        "stale_hash", "size_mismatch", "hash_mismatch", "stale_failure", "unverifiable",
-        "hash_unknown",
+    kinds_then: list[Any] = [
+        "stale_hash", "size_mismatch", "hash_mismatch", "unverifiable", flat[case], "hash_unknown",
     ]  # fmt: skip
     flat[case] = np.select(conditions, kinds_then, "")
 
@@ -154,7 +156,9 @@ def _after(times: pd.Series, moment: datetime) -> NDArray[np.bool_]:
     return (pd.to_datetime(times, utc=True) > pd.Timestamp(moment)).to_numpy(dtype=bool)
 
 
-def _whole_memory_findings(cases: Cases, whole: NDArray[np.object_]) -> list[pd.DataFrame]:
+def _whole_memory_findings(
+    cases: Cases, whole: NDArray[np.object_], view: View
+) -> list[pd.DataFrame]:
     """Findings about memories as a whole, each on one of the memory's cases.
 
     A dangling edge is a finding per edge. A memory that the ledger knows to be deleted and whose
@@ -168,7 +172,8 @@ def _whole_memory_findings(cases: Cases, whole: NDArray[np.object_]) -> list[pd.
     )
     orphan = np.zeros(cases.verdict.shape, dtype=bool)
     orphan[:, _METADATA_ON_ICP] = cases.verdict[:, _METADATA_ON_ICP] == Verdict.ORPHAN
-    parts.append(cases.frame(orphan & (whole == "")[:, None]).assign(kind="orphaned"))
+    orphans = cases.frame(orphan & (whole == "")[:, None]).assign(kind="orphaned")
+    parts.append(orphans[~_after(orphans["object_written_at"], view.grace_after)])
     return parts
 
 
@@ -217,10 +222,17 @@ def _lost(cases: Cases, settled: NDArray[np.bool_], view: View) -> NDArray[np.bo
     doubt = _blind(cases, view)[:, assets].any(axis=1)
     doubt |= (cases.sync[:, assets] == Sync.YOUNG).any(axis=1)
     doubt |= (cases.edge[:, assets] == Edge.MALFORMED).any(axis=1)
-    elsewhere = cases.memories["row_url_problem"]
-    doubt |= (elsewhere.notna() & cases.memories["row_url"].notna()).to_numpy(dtype=bool)
+    doubt |= _may_be_elsewhere(cases)
     lost: NDArray[np.bool_] = (cases.memory == Memory.THERE) & ~settled & promised & ~held & ~doubt
     return lost
+
+
+def _may_be_elsewhere(cases: Cases) -> NDArray[np.bool_]:
+    """Memories of whose bytes nothing is known but a URL of another place, or an unreadable one."""
+    named = pd.Series(cases.blob_named(), dtype=object).notna().to_numpy(dtype=bool)
+    urls = cases.memories[["row_url", "row_url_problem"]].notna().to_numpy(dtype=bool)
+    foreign: NDArray[np.bool_] = urls.all(axis=1) & ~named
+    return foreign
 
 
 def _bad_urls(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_]) -> pd.DataFrame:

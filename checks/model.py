@@ -74,6 +74,11 @@ class RepairPolicy(StrEnum):
     CONTENT = "content"
     PURGE = "purge"
 
+    @property
+    def available(self) -> bool:
+        """Whether this version can carry it out."""
+        return self in (RepairPolicy.NONE, RepairPolicy.LEDGER)
+
     def allows(self, other: "RepairPolicy") -> bool:
         """Whether this policy includes ``other``."""
         order = list(RepairPolicy)

@@ -6,6 +6,7 @@ An app's row names the same blob by a URL with percent-encoding. A canister memo
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -148,6 +149,15 @@ def leading_segment(pathname: str) -> str:
     """What stands before the first slash: ``images`` for ``images/2024/a.jpg``, empty for ``a``."""
     head, slash, _ = pathname.partition("/")
     return head if slash else ""
+
+
+def is_ignored(pathname: str, prefixes: Iterable[str]) -> bool:
+    """Whether one of ``prefixes`` is ``pathname`` or a folder above it.
+
+    Prefixes are whole path segments: ``avatars`` stands for ``avatars/x``, not for ``avatars2/x``.
+    """
+    names = (prefix.strip("/") for prefix in prefixes)
+    return any(name and f"{pathname}/".startswith(f"{name}/") for name in names)
 
 
 def is_uuid(text: str) -> bool:

@@ -102,7 +102,7 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
     match case["kind"]:
         case "missing":
             values = _failed(f"missing: {case['backend']} does not have it", run_id)
-        case "stuck" if not there:
+        case "stuck" if not there or _contradicts(case):
             values = _failed("stuck: the copy did not come to an end", run_id)
         case "unmarked" | "stuck":
             values = _as_observed(case)
@@ -114,7 +114,7 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
             values = {"location": case["object_location"]}
         case "hash_unknown" if _hash_is_safe(case):
             values = _hashed(case)
-        case "stale_hash" if _hash_is_safe(case) and not case["verified_elsewhere"]:
+        case "stale_hash" if _hash_is_safe(case) and _ledger_may_follow(case):
             values = _hashed(case)
     return values
 
@@ -138,12 +138,37 @@ def _as_observed(case: dict[str, Any]) -> dict[str, Any]:
         values["location"] = case["object_location"]
     if case["artifact"] == Artifact.ASSET:
         read = case["outcome"] == "read"
-        size = case["read_size"] if read else case["object_size"]
-        if size is not None:
+        if (size := _true_size(case)) is not None:
             values["size_bytes"] = int(size)
         if read:
             values["content_hash"] = case["sha256"]
     return values
+
+
+def _true_size(case: dict[str, Any]) -> float | None:
+    """The asset's size: as read, else as the store says; what an uploader declared does not count.
+
+    The canister's listing repeats what was declared, only a direct look gives the true size.
+    """
+    if case["outcome"] == "read":
+        return float(case["read_size"])
+    size = case.get("looked_size") if case["backend"] == Backend.ICP else case["object_size"]
+    return None if size is None else float(size)
+
+
+def _contradicts(case: dict[str, Any]) -> bool:
+    """Whether what is there is visibly not what the ledger recorded: not all of it, or other."""
+    size, recorded = _true_size(case), case["size_bytes"]
+    if size is not None and recorded is not None and size != recorded:
+        return True
+    read = case["outcome"] == "read" and case["content_hash"] is not None
+    return read and case["sha256"] != case["content_hash"]
+
+
+def _ledger_may_follow(case: dict[str, Any]) -> bool:
+    """Whether the ledger's hash was never seen to be true, here or in another store."""
+    known = case.get("verified_sha256")
+    return not case["verified_elsewhere"] and (known is None or known != case["content_hash"])
 
 
 def _hash_is_safe(case: dict[str, Any]) -> bool:

@@ -76,6 +76,7 @@ class StoreSummary(_Part):
     requests: int = 0
     detail: str | None = None
     unknown_parts: dict[str, str] = Field(default_factory=dict)
+    ignored: int = 0
 
 
 class Edges(_Part):

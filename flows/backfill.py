@@ -1,5 +1,6 @@
 """The back-fill: observe the stores, then make the edges of the memories the ledger lacks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from checks.errors import StoreError
@@ -42,14 +43,16 @@ def backfill(
     with audit.under_way(settings, options, resume, flow=audit.BACKFILL) as (run, fence):
         name_run(run.run_id)
         try:
-            record = _filled(run, fence, batch)
-        except StoreError as error:
+            seen, reading = _observed(run)
+        except StoreError as error:  # nothing was written yet: there is nothing to go on with
             record = publish.close_inconclusive(run, error)
+        else:
+            record = _filled(run, fence, seen, reading, batch)
     return record.to_dict()
 
 
-def _filled(run: audit.AuditRun, fence: Fence | None, batch: int) -> RunRecord:
-    """What a back-fill does, in its order."""
+def _observed(run: audit.AuditRun) -> tuple[observe.Seen, Mapping[str, Any]]:
+    """What a back-fill looks at, in its order."""
     facts = snapshot(run)
     blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
     reports = {
@@ -59,7 +62,17 @@ def _filled(run: audit.AuditRun, fence: Fence | None, batch: int) -> RunRecord:
     }
     resolve(run, facts)
     reading = hash_assets(run, facts, reports)
-    seen = observe.Seen(facts, observe.after_reading(reports, reading))
+    return observe.Seen(facts, observe.after_reading(reports, reading)), reading
+
+
+def _filled(
+    run: audit.AuditRun,
+    fence: Fence | None,
+    seen: observe.Seen,
+    reading: Mapping[str, Any],
+    batch: int,
+) -> RunRecord:
+    """Fills and reports. What fails here leaves a run that failed, and can be resumed."""
     assert fence is not None  # noqa: S101 - a run that repairs holds the lease
     filled = fill(run, seen, fence, batch)
     return close(run, seen, filled, reading)

@@ -79,14 +79,16 @@ def run_flow(flow: Flow[..., R], **parameters: Any) -> R:
     """Runs ``flow`` in this process and gives what it returns.
 
     What the flow raises is raised here. Raises ServerError where the temporary server does not
-    start.
+    start, SettingsError where the task runner of the settings can't be had.
     """
-    url = server.api_url(load_settings().home_path())
+    configured = load_settings()
+    runnable = flow.with_options(task_runner=task_runner(configured))
+    url = server.api_url(configured.home_path())
     settings = (
         {} if url is None else {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     )
     with temporary_settings(settings):  # heartbeats are for a server that outlives the command
-        return cast("R", flow(**parameters))
+        return cast("R", runnable(**parameters))
 
 
 def task_runner(settings: Settings) -> TaskRunner[Any]:

@@ -1,15 +1,19 @@
 """The nightly audit: list what is in the stores, compare, confirm, repair by policy, report."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import unmapped
 
-from checks.errors import StoreError
+from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
 from tasks import audit, heartbeat, mending, observe, publish
+from tasks.comparison import Concluded
 from tasks.lease import Fence
+from tasks.quality import CheckResult
 from tasks.settings import byte_budget, load_settings
 
 snapshot = task(observe.snapshot)
@@ -41,7 +45,7 @@ def nightly_audit(
         verify: bytes to read and hash, such as 5GB, 0 or all; default EDGEKEEPER_VERIFY_BUDGET.
         stores: backends to look at; default all that are configured.
         allow_percent: the breaker's limit for this run, in percent.
-        over_quota: run although the month's quota would be passed.
+        over_quota: without effect yet, since no month's quota is measured.
         accept_new_store: these are other stores than those of former runs, on purpose.
         resume: the id of a run that was interrupted within the last day.
 
@@ -49,9 +53,10 @@ def nightly_audit(
         the run object of the interface's contract.
     """
     del over_quota  # nothing forecasts the month's quota yet, so nothing is refused for it
+    policy = _policy(repair)
     settings = load_settings()
     options = audit.AuditOptions(
-        repair=RepairPolicy(repair),
+        repair=policy,
         verify_budget=settings.verify_budget if verify is None else byte_budget(verify),
         stores=frozenset(Backend(name) for name in stores) if stores else frozenset(Backend),
         breaker_percent=settings.breaker_percent if allow_percent is None else allow_percent,
@@ -60,15 +65,37 @@ def nightly_audit(
     with audit.under_way(settings, options, resume) as (run, fence):
         name_run(run.run_id)
         try:
-            record = _audited(run, fence)
-        except StoreError as error:
+            findings = _found(run)
+        except StoreError as error:  # nothing was written yet: there is nothing to go on with
             record = publish.close_inconclusive(run, error)
+        else:
+            record = _mended(run, fence, findings)
         record = heartbeat.beat(run, record)
     return record.to_dict()
 
 
-def _audited(run: audit.AuditRun, fence: Fence | None) -> RunRecord:
-    """What an audit does, in its order."""
+def _policy(repair: str) -> RepairPolicy:
+    """How far the audit may go. Raises UsageError where this version can't go that far."""
+    policy = next((policy for policy in RepairPolicy if policy.value == repair), None)
+    if policy is None or not policy.available:
+        known = "not available yet" if policy else "no repair policy"
+        raise UsageError(f"repair: {repair} is {known}; use none or ledger. Nothing was done.")
+    return policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What an audit has concluded before it changes anything."""
+
+    seen: observe.Seen
+    reading: Mapping[str, Any]
+    conclusions: Sequence[Concluded]
+    proposal: mending.Proposal
+    checks: Sequence[CheckResult]
+
+
+def _found(run: audit.AuditRun) -> _Found:
+    """What an audit does before it changes anything, in its order."""
     facts = snapshot(run)
     blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
     reports = {
@@ -84,7 +111,13 @@ def _audited(run: audit.AuditRun, fence: Fence | None) -> RunRecord:
     concluded = conclude.map(unmapped(run), list(range(facts["partitions"])), unmapped(seen))
     conclusions = [*concluded.result(), conclude_left_over(run, left_over, seen)]
 
-    proposal = propose(run, facts)
-    made = mend(run, seen, fence, proposal) if fence else None
-    outcome = publish.Outcome(conclusions, reading, proposal, made, quality.result())
-    return close(run, seen, outcome)
+    return _Found(seen, reading, conclusions, propose(run, facts), quality.result())
+
+
+def _mended(run: audit.AuditRun, fence: Fence | None, found: _Found) -> RunRecord:
+    """Repairs and reports. What fails here leaves a run that failed, and can be resumed."""
+    made = mend(run, found.seen, fence, found.proposal) if fence else None
+    outcome = publish.Outcome(
+        found.conclusions, found.reading, found.proposal, made, found.checks
+    )
+    return close(run, found.seen, outcome)

@@ -51,8 +51,9 @@ class Inventories:
         icp: ``ICP_INVENTORY``, with as many partitions as ``neon``; None where not configured.
         address: which URLs are the blob store's own.
         blob_complete: whether the listing of the blob store proves absence.
-        hashes: verified hashes, with the columns ``memory_id``, ``memory_type``, ``backend`` and
-            ``sha256``; a frame or None.
+        hashes: what reading the bytes gave, with the columns ``memory_id``, ``memory_type``,
+            ``backend``, ``outcome`` (``read`` or ``gone``), ``sha256`` and ``read_size`` (bytes);
+            a frame or None.
     """
 
     neon: Path
@@ -257,23 +258,31 @@ class _EdgeWriter:
 
     def write(self, edges: pd.DataFrame) -> None:
         """Inserts the edges that are not there yet."""
-        for memory_type, group in self._hashed(edges).groupby("memory_type"):
+        for memory_type, group in self._read(edges).groupby("memory_type"):
             for start in range(0, len(group), self._batch):
                 self._insert(str(memory_type), group.iloc[start : start + self._batch])
 
-    def _hashed(self, edges: pd.DataFrame) -> pd.DataFrame:
-        """The edges, with the verified hash where there is one."""
+    def _read(self, edges: pd.DataFrame) -> pd.DataFrame:
+        """The edges, corrected by what reading the bytes gave.
+
+        Bytes that were read count, not what a listing or an uploader said of them. A blob that was
+        gone is marked so; of an asset that the canister only claims to have no edge is made.
+        """
         edges = edges.reindex(columns=["memory_type", *_EDGE])
         if self._hashes is None or self._hashes.empty or edges.empty:
             return edges
         key = ["memory_id", "memory_type", "backend"]
-        known = self._hashes[[*key, "sha256"]].drop_duplicates(key)
+        known = self._hashes[[*key, "outcome", "sha256", "read_size"]].drop_duplicates(key)
         merged = edges.merge(known, on=key, how="left")
-        verified = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
-        hashes = merged["sha256"].astype(object)
-        verified &= hashes.notna()
-        merged["content_hash"] = hashes.where(verified, merged["content_hash"].astype(object))
-        return merged
+        assets = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
+        for column, read in (("content_hash", "sha256"), ("size_bytes", "read_size")):
+            better = merged[read].astype(object)
+            use = assets & (merged["outcome"] == "read") & better.notna()
+            merged[column] = better.where(use, merged[column].astype(object))
+        gone = assets & (merged["outcome"] == "gone")
+        merged.loc[gone, "present"] = False
+        merged.loc[gone, ["content_hash", "size_bytes", "last_synced_at"]] = None
+        return merged[~(gone & (merged["backend"] == Backend.ICP.value))]
 
     def _insert(self, memory_type: str, edges: pd.DataFrame) -> None:
         """One short transaction."""

@@ -5,7 +5,7 @@ behind the findings (a repair is planned from them), ``parts/`` what a finding a
 changes, ``findings/`` the findings as everybody reads them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,7 +23,7 @@ from checks.model import Backend
 from checks.normal import BlobAddress
 from checks.repairs import EdgeRepair, plan
 from checks.run import FINDINGS
-from tasks.confirm import RereadRows, confirm
+from tasks.confirm import Confirmation, RereadRows, confirm
 from tasks.partitions import partition_path
 from tasks.resolve import LeftOver, Workspace, left_over, load_partition
 from tasks.stores.protocol import Store
@@ -89,6 +89,7 @@ async def conclude(
         judgement = judge(cases, view)
         confirmation = await confirm(judgement.findings, stores, reread)
     kept, findings = _described(confirmation.kept)
+    _save_dropped(workspace, partition, judgement.findings, confirmation, kept)
     _save(workspace.directory / "judged", partition, kept)
     _save(workspace.directory / "parts", partition, _belonging(judgement.parts, kept))
     strange, invalid = _described(odd.drop_duplicates().assign(kind="invalid_id"))
@@ -108,9 +109,13 @@ async def conclude_left_over(
     view: View,
     stores: Mapping[Backend, Store],
     reread: RereadRows,
+    ignored: Sequence[str] = (),
 ) -> Concluded:
-    """The objects of the blob store that nothing refers to, past their grace and looked at."""
-    objects = left_over(workspace, found.segments)
+    """The objects of the blob store that nothing refers to, past their grace and looked at.
+
+    Those under the path prefixes ``ignored`` are no memories: nothing is concluded about them.
+    """
+    objects = left_over(workspace, found.segments, ignored)
     if objects.empty:
         return Concluded()
     written = pd.to_datetime(objects["object_written_at"], utc=True)
@@ -118,11 +123,32 @@ async def conclude_left_over(
     objects = objects.assign(**dict.fromkeys(_CASE_COLUMNS), object_state=0)
     confirmation = await confirm(objects, stores, reread)
     kept, findings = _described(confirmation.kept)
+    _save_dropped(workspace, workspace.partitions, objects, confirmation, kept)
     _save_findings(workspace, workspace.partitions, findings)
     return Concluded(
         findings=len(kept), in_flight=confirmation.in_flight, sampled=confirmation.sampled,
         unknown={backend.value: reason for backend, reason in confirmation.unknown.items()},
     )  # fmt: skip
+
+
+def _save_dropped(
+    workspace: Workspace,
+    partition: int,
+    judged: pd.DataFrame,
+    confirmation: Confirmation,
+    kept: pd.DataFrame,
+) -> None:
+    """Writes down the fingerprints of findings that could not be confirmed: not seen, not gone."""
+    dropped: set[str] = set()
+    if confirmation.in_flight or len(confirmation.unseen):
+        dropped = set(_described(judged)[0]["fingerprint"]) - set(kept["fingerprint"])
+    _save(workspace.directory / "dropped", partition, pd.DataFrame({"fingerprint": list(dropped)}))
+
+
+def dropped_findings(workspace: Workspace) -> list[str]:
+    """The fingerprints of all findings of the run that could not be confirmed."""
+    files = sorted((workspace.directory / "dropped").glob("part-*.parquet"))
+    return [name for path in files for name in pq.read_table(path)["fingerprint"].to_pylist()]
 
 
 def _described(cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -15,8 +15,10 @@ import pandas as pd
 
 from checks.cases import SLOT_NUMBER, WIDTH, ledger_digest
 from checks.describe import plain_records
-from checks.errors import StoreError
+from checks.errors import AccessRefusedError, StoreError
+from checks.kinds import KINDS
 from checks.model import Artifact, Backend
+from checks.normal import is_uuid
 from checks.states import Object
 from tasks.snapshot import Reread
 from tasks.stores.protocol import Observation, Store
@@ -92,7 +94,13 @@ def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> pd.Series:
     if not about.any():
         return pd.Series(data=True, index=findings.index)
     pairs = findings.loc[about, ["memory_id", "memory_type"]].drop_duplicates()
-    now = reread(pairs.itertuples(index=False, name=None))
+    written = pairs.assign(memory_id=pairs["memory_id"].str.upper())
+    both = pd.concat([pairs, written[written["memory_id"].map(is_uuid).astype(bool)]])
+    now = reread(both.itertuples(index=False, name=None))
+    for frame in (now.ledger, now.memories):
+        frame["memory_id"] = frame["memory_id"].str.lower().where(
+            frame["memory_id"].map(is_uuid).astype(bool), frame["memory_id"]
+        )  # fmt: skip
     memories = now.memories.set_index(["memory_id", "memory_type"])["version"]
     memories = memories[~memories.index.duplicated()]
     index = pd.MultiIndex.from_frame(findings[["memory_id", "memory_type"]])
@@ -128,7 +136,11 @@ def _digests(ledger: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 async def confirm(
-    findings: pd.DataFrame, stores: Mapping[Backend, Store], reread: RereadRows
+    findings: pd.DataFrame,
+    stores: Mapping[Backend, Store],
+    reread: RereadRows,
+    *,
+    about_to_act: bool = False,
 ) -> Confirmation:
     """The findings that still hold when looked at directly.
 
@@ -136,14 +148,17 @@ async def confirm(
         findings: columns of ``Cases.frame`` and ``kind``, or object columns alone.
         stores: the stores that can be asked; what is in Neon is read again by ``reread``.
         reread: the rows of some memories as they are now.
+        about_to_act: their repairs are made next.
+
+    ``kept`` has a column ``looked_size``: the size that a direct look gave, null where none did.
     """
     if findings.empty:
-        return Confirmation(findings.assign(confirmed=False))
+        return Confirmation(findings.assign(confirmed=False, looked_size=None))
     settled = await asyncio.to_thread(unchanged_rows, findings, reread)
     result = Confirmation(findings[settled].reset_index(drop=True))
     result.in_flight = int((~settled).sum())
     lookups = [_lookups(case, stores) for case in plain_records(result.kept)]
-    chosen = _sample(result.kept, lookups, result)
+    chosen = _sample(result.kept, lookups, result, about_to_act=about_to_act)
     answers = await _look_up_all(lookups, chosen, stores, result)
     if _contradicted(result.kept, lookups, answers, chosen) and not chosen.all():
         chosen[:] = True
@@ -195,8 +210,10 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     """
     kind = case["kind"]
     # A location that names nothing is put right by what was found by the row's url: is it there?
-    from_rows = kind in _ROWS_ONLY and not (case.get("malformed") and case["object_location"])
-    if from_rows or case.get("outcome") is not None:
+    if kind in _ROWS_ONLY and not (case.get("malformed") and case["object_location"]):
+        return []
+    # An object that could not be read in peace has been looked at, and says nothing more.
+    if case.get("outcome") in ("changed", "failed"):
         return []
     if kind == "lost":
         return [Claim(place, Object.ABSENT) for place in _promised(case) if place[0] in stores]
@@ -205,11 +222,24 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     backend = Backend.ICP if on_icp else Backend(case["backend"])
     lookup = _target(case, backend, Artifact(case.get("artifact") or "metadata"))
     state = Object.THERE if on_icp else Object(case["object_state"])
-    wrong = case["size_bytes"] if kind == "size_mismatch" else None
-    claims = [Claim(lookup, state, case.get("object_version"), wrong)] if lookup else []
-    if kind == "dangling_edge" and backend is not Backend.ICP and Backend.ICP in stores:
-        claims.append(Claim((Backend.ICP, Artifact.METADATA, case["memory_id"]), Object.ABSENT))
+    read = case.get("outcome") == "read"
+    version = case["read_version"] if read else case.get("object_version")
+    wrong = case["size_bytes"] if kind == "size_mismatch" and not read else None
+    claims = [Claim(lookup, state, version, wrong)] if lookup else []
+    if kind == "dangling_edge":
+        claims += [
+            Claim(place, Object.ABSENT) for place in _remains(case)
+            if place[0] in stores and place[0] is not backend
+        ]  # fmt: skip
     return claims
+
+
+def _remains(case: dict[str, Any]) -> list[Lookup]:
+    """Where something may be left of a memory that nothing seems to be left of."""
+    places: list[Lookup] = [(Backend.ICP, Artifact.METADATA, case["memory_id"])]
+    if case.get("blob_named"):
+        places.append((Backend.BLOB, Artifact.ASSET, case["blob_named"]))
+    return places
 
 
 def _promised(case: dict[str, Any]) -> set[Lookup]:
@@ -235,14 +265,18 @@ def _target(case: dict[str, Any], backend: Backend, artifact: Artifact) -> Looku
 
 
 def _sample(
-    findings: pd.DataFrame, lookups: list[list[Claim]], result: Confirmation
+    findings: pd.DataFrame, lookups: list[list[Claim]], result: Confirmation, *, about_to_act: bool
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which findings to look at: all, or an even sample of a kind that there are very many of."""
+    """Which findings to look at: all, or an even sample of a kind that there are very many of.
+
+    Directly before a repair everything is looked at whose repair takes something away.
+    """
+    taken = findings["kind"].isin([kind.name for kind in KINDS.values() if kind.takes_away])
     chosen = np.array([bool(each) for each in lookups], dtype=bool)
     groups = (findings["kind"] + " in " + findings["backend"].fillna("any store")).to_numpy()
     for group in np.unique(groups[chosen]):
         wanted = np.flatnonzero(chosen & (groups == group))
-        if len(wanted) > SAMPLE_ABOVE:
+        if len(wanted) > SAMPLE_ABOVE and not (about_to_act and taken.iloc[wanted[0]]):
             chosen[wanted] = False
             chosen[wanted[:: len(wanted) // SAMPLE]] = True
             result.sampled[str(group)] = int(chosen[wanted].sum())
@@ -267,6 +301,10 @@ async def _look_up_all(
                 return
             try:
                 answers[target] = await stores[backend].look_up(location, artifact)
+            except AccessRefusedError as error:
+                # One capsule that can't be read says nothing of the others.
+                if backend is not Backend.ICP:
+                    result.unknown[backend] = str(error)
             except StoreError as error:
                 result.unknown[backend] = str(error)
 
@@ -308,7 +346,8 @@ def _drop(
     keep = np.array([verdict is True for verdict in verdicts], dtype=bool)
     result.in_flight += sum(verdict is False for verdict in verdicts)
     result.unseen = result.kept[[verdict is None for verdict in verdicts]]
-    kept = result.kept.assign(confirmed=chosen)
+    sizes = [_looked_size(claims, answers) for claims in lookups]
+    kept = result.kept.assign(confirmed=chosen, looked_size=pd.array(sizes, dtype="Int64"))
     # The listing can't tell a link from nothing at all.
     nothing = [
         bool(each) and kind == "external_only" and answers.get(each[0].target, each) is None
@@ -319,6 +358,12 @@ def _drop(
         pd.Series(nothing, dtype=bool), Object.ABSENT.value
     )
     result.kept = kept[keep].reset_index(drop=True)
+
+
+def _looked_size(claims: list[Claim], answers: Mapping[Lookup, Observation | None]) -> int | None:
+    """The size of what a finding is about, as a direct look gave it."""
+    seen = answers.get(claims[0].target) if claims else None
+    return None if seen is None else seen.size
 
 
 def _is_blind(each: list[Claim], result: Confirmation) -> bool:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from checks.model import Backend, StoreState
 from checks.run import FINDINGS, Coverage, Edges, RunRecord, settled
@@ -22,6 +24,8 @@ from tasks.progress import advance
 from tasks.publish import published, stages, stores_of, versions
 from tasks.settings import masked
 from tasks.snapshot import count_edges
+
+_NULLABLE = {pa.int64(): pd.Int64Dtype()}
 
 
 def fill(run: AuditRun, seen: Seen, fence: Fence, batch: int) -> dict[str, Any]:
@@ -67,12 +71,13 @@ def fill(run: AuditRun, seen: Seen, fence: Fence, batch: int) -> dict[str, Any]:
 
 def _hashes(directory: Any) -> pd.DataFrame | None:
     """What was read in this run, as the back-fill takes it; None where nothing was."""
-    columns = ["memory_id", "memory_type", "backend", "sha256", "outcome"]
-    frames = [pd.read_parquet(path, columns=columns) for path in partition_files(directory)]
-    frames = [frame[frame["outcome"] == "read"] for frame in frames]
+    columns = ["memory_id", "memory_type", "backend", "outcome", "sha256", "read_size"]
+    tables = [pq.read_table(path, columns=columns) for path in partition_files(directory)]
+    frames = [table.to_pandas(types_mapper=_NULLABLE.get) for table in tables]
+    frames = [frame[frame["outcome"].isin(["read", "gone"])] for frame in frames]
     if not any(len(frame) for frame in frames):
         return None
-    return pd.concat(frames, ignore_index=True).drop(columns="outcome")
+    return pd.concat(frames, ignore_index=True)
 
 
 def close(

@@ -157,19 +157,20 @@ def _calmed(_logger: Any, _method: str, event: Event) -> Event:
 
 def masked(_logger: Any, _method: str, event: Event) -> Event:
     """A structlog processor: masks every text in the event, however deep."""
-    return {mask(str(name)): _clean(value) for name, value in event.items()}
+    return {mask(str(name)): without_secrets(value) for name, value in event.items()}
 
 
-def _clean(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
+    """What JSON can hold, with every text in it masked, however deep."""
     match value:
         case str():
             return mask(value)
         case None | bool() | int() | float():
             return value
         case dict():
-            return {mask(str(key)): _clean(each) for key, each in value.items()}
+            return {mask(str(key)): without_secrets(each) for key, each in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_clean(each) for each in value]
+            return [without_secrets(each) for each in value]
     return mask(str(value))
 
 

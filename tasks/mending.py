@@ -120,8 +120,8 @@ async def _still_holding(
 ) -> tuple[pd.DataFrame, pd.DataFrame, Outcomes]:
     """The findings and parts that hold when looked at once more, and what to say of the others."""
     async with OpenStores(run, seen) as stores:
-        whole = await confirm(judged, stores, run.reread)
-        partly = await confirm(parts, stores, run.reread)
+        whole = await confirm(judged, stores, run.reread, about_to_act=True)
+        partly = await confirm(parts, stores, run.reread, about_to_act=True)
     unheld: Outcomes = {}
     for asked, again in ((judged, whole), (parts, partly)):
         made.unknown |= {backend.value: why for backend, why in again.unknown.items()}

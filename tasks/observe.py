@@ -31,7 +31,7 @@ from tasks.snapshot import take_snapshot
 from tasks.stores import open_store
 from tasks.stores.icp.store import IcpStore
 from tasks.stores.protocol import ListingReport, Store
-from tasks.verification_history import record, verified_at
+from tasks.verification_history import readings, record
 
 #: Partitions compared at once: each keeps a core busy and holds some 200 MB, so that more of them
 #: would cost memory and gain nothing. One core is left to the data-quality checks beside them.
@@ -113,13 +113,15 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
     try:
         told = advancing(f"listing {backend}", _expected(backend, facts))
         if isinstance(store, IcpStore):
-            await store.check_interface()
+            await store.check_interface()  # what its listing raises is in the report already
         report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
         if isinstance(store, IcpStore):
             await _spool_links(store, run.workspace(partitions), run, report)
-    except StoreUnreachableError as error:
+    except StoreError as error:  # of one store: what the others hold is not in doubt
         _nothing(directory, _SCHEMAS[backend], partitions)
-        return ListingReport(StoreState.UNREACHABLE, detail=str(error))
+        unreachable = isinstance(error, StoreUnreachableError)
+        state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
+        return ListingReport(state, detail=str(error))
     finally:
         await store.aclose()
     return report
@@ -139,15 +141,21 @@ def _nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
 async def _spool_links(
     store: IcpStore, workspace: matching.Workspace, run: AuditRun, report: ListingReport
 ) -> None:
-    """Spools which blobs the canister's links refer to; without them no orphan can be named."""
+    """Spools which blobs the canister's links refer to; without them no orphan can be named.
+
+    A listing does not show links, so the memories that may hold some are read: those without an
+    original of their own, and those with any asset besides it (a display or a thumbnail may lie in
+    the blob store while the original is here). What has its original and nothing else has no link.
+    """
     address = run.settings.blob_address
     partitions = workspace.partitions
     with PartitionWriter(workspace.links, BLOB_REFERENCES, partitions) as writer:
         for partition in range(partitions):
             table = read_partition(workspace.inventory(Backend.ICP), partition)
-            bare = table.filter(pc.invert(table["asset_there"]))["memory_id"].to_pylist()
+            alone = pc.and_(table["asset_there"], pc.equal(table["asset_count"], 1))
+            linking = table.filter(pc.invert(pc.fill_null(alone, fill_value=False)))
             try:
-                found = await store.external_links(bare)
+                found = await store.external_links(linking["memory_id"].to_pylist())
             except StoreError as error:
                 report.state = StoreState.INCOMPLETE
                 report.detail = f"its links could not be read: {error}"
@@ -268,12 +276,15 @@ def verify(
             if run.options.verify_budget <= 0:
                 return asdict(verification.Reading())
             notes = 0
+            with run.connect() as conn:
+                known = readings(conn)
             for partition in range(workspace.partitions):
                 rows = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
-                hashed = verification.note_hashes(rows)
+                edges = read_partition(workspace.ledger, partition).to_pandas()
+                hashed = verification.note_hashes(rows, edges, known)
                 notes += hashed.num_rows
                 writer.write(hashed)
-            targets = _targets(run, workspace, view_of(run, facts, reports))
+            targets = _targets(run, workspace, view_of(run, facts, reports), known)
             reading = asyncio.run(_read(run, Seen(facts, reports), targets, writer))
         _remember(run, workspace)
         return asdict(reading) | {
@@ -290,7 +301,9 @@ async def _read(
     async with OpenStores(run, seen) as stores:
         reachable = targets[targets["backend"].isin([backend.value for backend in stores])]
         told = advancing("reading bytes", int(reachable["object_size"].sum()))
-        return await verification.read_assets(reachable, stores, writer, told)
+        return await verification.read_assets(
+            reachable, stores, writer, told, budget=run.options.verify_budget
+        )
 
 
 def _remember(run: AuditRun, workspace: matching.Workspace) -> None:
@@ -300,20 +313,20 @@ def _remember(run: AuditRun, workspace: matching.Workspace) -> None:
 
 
 _TARGET_COLUMNS = ["key_hi", "key_lo", "memory_id", "memory_type", "backend", "content_hash",
-                   "object_location", "object_size"]  # fmt: skip
+                   "object_location", "object_size", "object_version"]  # fmt: skip
 
 
-def _targets(run: AuditRun, workspace: matching.Workspace, view: View) -> pd.DataFrame:
-    """The assets that are read in this run, in their order."""
+def _targets(
+    run: AuditRun, workspace: matching.Workspace, view: View, known: pd.DataFrame
+) -> pd.DataFrame:
+    """The assets that are read in this run, in their order; ``known``: former readings."""
     frames = []
     for partition in range(workspace.partitions):
         cases, _ = comparison.cases_of(workspace, partition, view, run.settings.blob_address)
         frame = cases.frame(cases.readable_assets())
         frames.append(frame[_TARGET_COLUMNS])
     targets = pd.concat(frames, ignore_index=True)
-    with run.connect() as conn:
-        verified = verified_at(conn)
-    targets = targets.merge(verified, "left", ["memory_id", "memory_type", "backend"])
+    targets = targets.merge(known, "left", ["memory_id", "memory_type", "backend"])
     return verification.within_budget(targets, run.options.verify_budget)
 
 
@@ -356,6 +369,7 @@ async def _conclude_left_over(
         return await comparison.conclude_left_over(
             run.workspace(seen.facts["partitions"]), found,
             view_of(run, seen.facts, seen.reports), stores, run.reread,
+            run.settings.blob_ignore,
         )  # fmt: skip
 
 

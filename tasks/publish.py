@@ -1,6 +1,6 @@
 """What a run has to say at its end: the findings with their history, the record, the pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +27,7 @@ from checks.run import (
 )
 from tasks import mending
 from tasks.audit import AuditRun
-from tasks.comparison import Concluded, all_findings
+from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
 from tasks.memory import peak_rss_mb, release_unused
@@ -124,7 +124,8 @@ def close(run: AuditRun, seen: Seen, outcome: Outcome) -> RunRecord:
     findings = all_findings(workspace)
     findings = with_repairs(findings, mending.reported(outcome.proposal, outcome.made))
     with run.connect() as conn:
-        findings = _remembered(conn, run, _whole(seen, outcome), findings)
+        dropped = dropped_findings(workspace)
+        findings = _remembered(conn, run, _whole(seen, outcome), findings, dropped)
         ever, oldest = coverage(conn)
     record = _record(run, seen, outcome, findings).model_copy(
         update={"coverage": _coverage(outcome, ever, oldest)}
@@ -142,16 +143,22 @@ def _whole(seen: Seen, outcome: Outcome) -> set[str]:
 
 
 def _remembered(
-    conn: Connection, run: AuditRun, whole: set[str], findings: pd.DataFrame
+    conn: Connection,
+    run: AuditRun,
+    whole: set[str],
+    findings: pd.DataFrame,
+    dropped: Collection[str],
 ) -> pd.DataFrame:
     """``findings`` with when each was first seen and in how many runs; those gone are resolved.
 
-    Only what a run looked for and could have seen is resolved by not being seen.
+    Only what a run looked for and could have seen is resolved by not being seen: nothing in a store
+    that was not seen whole, nothing that was ``dropped`` since it could not be confirmed, and what
+    bytes had shown only where the bytes were read again.
     """
     all_whole = len(whole) == len(Backend)
     rows = (row | {"doc": row} for row in plain_records(findings))
     history = record_findings(conn, run.run_id, rows, complete=all_whole)
-    resolve_unseen(conn, run.run_id, backends=whole, without_backend=all_whole)
+    resolve_unseen(conn, run.run_id, backends=whole, without_backend=all_whole, keep=dropped)
     seen_before = history.set_index("fingerprint").reindex(findings["fingerprint"])
     return findings.assign(
         first_seen=pd.to_datetime(seen_before["first_seen"], utc=True).to_numpy(),

@@ -23,6 +23,8 @@ from checks.normal import (
     LocationProblem,
     icp_memory_id,
     is_canonical_uuid,
+    is_ignored,
+    is_uuid,
     leading_segment,
 )
 from tasks.blob_names import pathnames
@@ -291,7 +293,7 @@ def load_partition(
     """Everything about the memories of one partition, and the rows whose ids can't be compared.
 
     The second frame has ``memory_id, memory_type, artifact, backend`` of rows with an id that is
-    no canonical UUID; they are left out of the first.
+    no canonical UUID. Where it is a UUID in other writing the memory is compared all the same.
     """
     edges = ledger_part(workspace, partition, address)
     rows = rows_part(workspace, partition, address)
@@ -321,13 +323,18 @@ def _set_aside(
     artifact: pd.Series | None,
     backend: pd.Series | str,
 ) -> pd.DataFrame:
-    """``frame`` without the rows whose id is no canonical UUID; those are added to ``odd``."""
+    """``frame`` without the rows whose id is no UUID, the other ids in canonical form.
+
+    Every row whose id is not canonical is added to ``odd`` as it was found.
+    """
     good = _canonical(frame["memory_id"])
-    if not good.all():
-        part = artifact[~good] if artifact is not None else None
-        store = backend if isinstance(backend, str) else backend[~good]
-        odd.append(_odd(frame[~good], part, store))
-    return frame[good].reset_index(drop=True)
+    if good.all():
+        return frame
+    part = artifact[~good] if artifact is not None else None
+    store = backend if isinstance(backend, str) else backend[~good]
+    odd.append(_odd(frame[~good], part, store))
+    comparable = frame[frame["memory_id"].map(is_uuid).astype(bool)]
+    return comparable.assign(memory_id=comparable["memory_id"].str.lower()).reset_index(drop=True)
 
 
 def _canonical(ids: pd.Series) -> pd.Series:
@@ -341,13 +348,20 @@ def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | s
     return frame[["memory_id", "memory_type"]].assign(artifact=artifact, backend=backend)
 
 
-def left_over(workspace: Workspace, segments: set[str]) -> pd.DataFrame:
-    """The objects that nothing refers to, with ``kind``: beside others in use, or elsewhere."""
+def left_over(
+    workspace: Workspace, segments: set[str], ignored: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The objects that nothing refers to, with ``kind``: beside others in use, or elsewhere.
+
+    Without those under the path prefixes ``ignored``, which are no memories.
+    """
     files = sorted(workspace.left_over.glob("part-*.parquet"))
     frames = [pd.read_parquet(path) for path in files]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if frame.empty:
         return frame
+    apart = frame["object_location"].map(lambda name: is_ignored(name, ignored)).astype(bool)
+    frame = frame[~apart].reset_index(drop=True)
     known = frame["object_location"].map(leading_segment).isin(segments)
     return frame.assign(
         backend=Backend.BLOB.value, kind=np.where(known, "orphaned", "unclassified")

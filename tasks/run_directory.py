@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from checks.errors import SettingsError, UsageError
 from checks.run import FINDINGS, RunRecord, rfc3339
+from tasks.log import mask, without_secrets
 from tasks.settings import local_path
 
 _DIRECTORY_MODE = 0o700
@@ -94,8 +95,11 @@ class RunDirectory:
         return private_directory(self.path / "certificates")
 
     def write_run(self, run: RunRecord) -> Path:
-        """Writes ``run.json``."""
-        return write_text(self.run_json, run.to_json())
+        """Writes ``run.json``, secrets masked: a store's message may echo what it was sent."""
+        text = run.to_json()
+        if mask(text) != text:
+            text = RunRecord.from_json(json.dumps(without_secrets(json.loads(text)))).to_json()
+        return write_text(self.run_json, text)
 
     def read_run(self, *, findings: bool = True) -> RunRecord:
         """Reads ``run.json``, with or without the findings, which are most of it.
@@ -144,7 +148,7 @@ class RunDirectory:
         """
         if not _STAGE.fullmatch(stage):
             raise ValueError(f"{stage!r} is no name for a stage")
-        done = self.done_stages() | {stage: facts}
+        done = self.done_stages() | {stage: without_secrets(facts)}
         write_text(self.checkpoint, json.dumps(done, indent=2) + "\n")
 
     def done_stages(self) -> dict[str, dict[str, Any]]:

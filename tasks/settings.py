@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from checks.errors import SettingsError
@@ -86,6 +95,22 @@ def _require_http(url: str) -> None:
 def is_loopback(url: str) -> bool:
     """Whether ``url`` leads to this machine."""
     return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
+
+
+def _insecure_mode(url: str) -> str | None:
+    """The ``sslmode`` of a connection string that would send plain text over a network, else None.
+
+    Read as libpq reads it: a ``host`` or ``hostaddr`` in the query wins over the URL's own host.
+    """
+    try:
+        parameters = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its text may repeat the password
+        raise ValueError("it is no postgresql:// connection string") from None
+    named = (str(parameters.get(name) or "") for name in ("host", "hostaddr"))
+    hosts = [host.lower() for each in named for host in each.split(",") if host]
+    local = all(host in LOOPBACK_HOSTS or host.startswith("/") for host in hosts)
+    mode = str(parameters.get("sslmode"))
+    return None if local or mode not in ("disable", "allow", "prefer") else mode
 
 
 class Settings(BaseSettings):
@@ -187,10 +212,10 @@ class Settings(BaseSettings):
         parts = _split(value.get_secret_value())
         if parts is None or parts.scheme not in ("postgres", "postgresql"):
             raise ValueError("it is no postgresql:// connection string")
-        insecure = re.search(r"sslmode=(disable|allow|prefer)\b", parts.query)
-        if insecure and not is_loopback(value.get_secret_value()):
+        mode = _insecure_mode(value.get_secret_value())
+        if mode is not None:
             raise ValueError(
-                f"{insecure[0]} sends family data unprotected; use sslmode=verify-full"
+                f"sslmode={mode} sends family data unprotected; use sslmode=verify-full"
             )
         return value
 
@@ -205,6 +230,8 @@ class Settings(BaseSettings):
     @classmethod
     def _is_http(cls, value: str) -> str:
         _require_http(value)
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("a user or password has no place in it; leave that out")
         if value.lower().startswith("http:") and not is_loopback(value):
             raise ValueError("plain http is allowed for this machine only; use https")
         return value.rstrip("/")
@@ -225,7 +252,12 @@ class Settings(BaseSettings):
 
     @field_validator("ic_root_key")
     @classmethod
-    def _is_root_key(cls, value: str) -> str:
+    def _is_root_key(cls, value: str, info: ValidationInfo) -> str:
+        if value == "fetch" and not is_loopback(info.data.get("ic_url", "")):
+            raise ValueError(
+                "fetch is for a replica on this machine: a key fetched over the network proves "
+                "nothing. Leave it unset for the mainnet"
+            )
         if value != "fetch" and not re.fullmatch(r"(?:[0-9a-fA-F]{2})+", value):
             raise ValueError("it is neither hex nor 'fetch'")
         return value.lower()

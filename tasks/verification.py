@@ -1,6 +1,6 @@
 """Reading bytes: which assets are read in a run, in which order, and what became of each.
 
-Never verified first, then the one whose verification is oldest, until the budget of bytes is spent.
+What changed first, then what was never read, then the stalest, until the budget of bytes is spent.
 A mismatch is believed only after a second read from scratch. A store that stops answering ends the
 reading of that store: what was not read is not verified, and nothing else is concluded.
 """
@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from checks.describe import plain_records
 from checks.errors import ObjectChangedError, StoreError, StoreUnreachableError
-from checks.model import Backend
+from checks.model import Artifact, Backend
 from tasks.partitions import PartitionWriter
+from tasks.settings import ALL_BYTES
 from tasks.stores.protocol import HashedObject, Store
 
 #: What reading one asset gave. ``outcome``: ``read``; ``gone``, no bytes are there; ``changed``
@@ -35,6 +36,8 @@ HASHES = pa.schema(
         ("md5", pa.string()),
         ("read_version", pa.string()),
         ("read_detail", pa.string()),
+        ("expected_sha256", pa.string()),
+        ("verified_sha256", pa.string()),
     ]
 )
 CONCURRENCY = 16
@@ -59,15 +62,25 @@ class Reading:
 
 
 def within_budget(targets: pd.DataFrame, budget: int) -> pd.DataFrame:
-    """The targets that are read: never verified, then stalest, while the budget lasts.
+    """The targets that are read, in their order, while the budget lasts.
+
+    First what was written since it was last read, or was not what the ledger says; then what was
+    never read; then the stalest. The last one may go over the budget: an object that is larger than
+    any night's budget would never be read otherwise.
 
     Args:
-        targets: ``verified_at`` (UTC or null) and ``object_size`` (bytes; unknown counts as 0).
+        targets: ``object_size`` (bytes; unknown counts as 0), ``object_version`` and the columns of
+            ``verification_history.readings``, null where a target was never read.
         budget: bytes.
     """
-    ordered = targets.sort_values("verified_at", na_position="first", kind="stable")
-    spent = ordered["object_size"].fillna(0).astype("int64").cumsum()
-    return ordered[spent <= budget]
+    known = targets["known_version"].notna()
+    changed = known & (targets["known_version"] != targets["object_version"])
+    urgent = changed | (targets["known_outcome"] == "differed")
+    ordered = targets.assign(calm=~urgent).sort_values(
+        ["calm", "read_at"], na_position="first", kind="stable"
+    )
+    size = ordered["object_size"].fillna(0).astype("int64")
+    return ordered[size.cumsum() - size < budget].drop(columns="calm")
 
 
 async def read_assets(
@@ -75,6 +88,8 @@ async def read_assets(
     stores: Mapping[Backend, Store],
     writer: PartitionWriter,
     progress: Callable[[int], None] = lambda _bytes: None,
+    *,
+    budget: int = ALL_BYTES,
 ) -> Reading:
     """Reads and hashes the assets of ``targets`` and spools the outcomes (columns ``HASHES``).
 
@@ -83,12 +98,15 @@ async def read_assets(
         stores: the stores by backend.
         writer: for the schema ``HASHES``.
         progress: called with the bytes of each asset read.
+        budget: bytes after which nothing more is begun, whatever the stores said of sizes.
     """
     result = Reading()
     gate = asyncio.Semaphore(CONCURRENCY)
 
     async def one(target: dict[str, Any]) -> dict[str, Any] | None:
         async with gate:
+            if result.bytes >= budget:
+                return None
             return await _read(target, stores, result, progress)
 
     for start in range(0, len(targets), _BATCH):
@@ -109,6 +127,7 @@ async def _read(
     if backend in result.unknown:
         return None
     row = {name: target[name] for name in HASHES.names if name in target}
+    row["expected_sha256"] = target.get("content_hash")
     try:
         hashed = await _believed(stores[backend], target, result, progress)
     except StoreUnreachableError as error:
@@ -156,26 +175,29 @@ async def _once(
     return hashed
 
 
-def note_hashes(rows: pd.DataFrame) -> pa.Table:
+def note_hashes(rows: pd.DataFrame, edges: pd.DataFrame, readings: pd.DataFrame) -> pa.Table:
     """The notes' hashes, which Postgres computed from their texts, as rows of ``HASHES``.
 
     Args:
         rows: columns of ``columns.NEON_INVENTORY``.
+        edges: columns of ``columns.LEDGER``, of the same partition.
+        readings: see ``verification_history.readings``.
     """
+    own = (edges["backend"] == Backend.NEON.value) & (edges["artifact"] == Artifact.ASSET.value)
+    expected = edges.loc[own, ["memory_id", "memory_type", "content_hash"]]
+    verified = readings.loc[
+        readings["backend"] == Backend.NEON.value, ["memory_id", "memory_type", "verified_sha256"]
+    ]
+    by = ["memory_id", "memory_type"]
     notes = rows[rows["content_sha256"].notna()]
-    frame = pd.DataFrame(
-        {
-            **{name: notes[name] for name in ("key_hi", "key_lo", "memory_id", "memory_type")},
-            "backend": Backend.NEON.value,
-            "outcome": "read",
-            "read_size": notes["content_size"],
-            "sha256": notes["content_sha256"],
-            "md5": None,
-            "read_version": notes["version"],
-            "read_detail": None,
-        }
-    )
-    return pa.Table.from_pandas(frame, HASHES, preserve_index=False)
+    notes = notes.merge(expected, "left", by).merge(verified, "left", by)
+    frame = notes.assign(
+        backend=Backend.NEON.value, outcome="read", md5=None, read_detail=None
+    ).rename(
+        columns={"content_size": "read_size", "content_sha256": "sha256",
+                 "version": "read_version", "content_hash": "expected_sha256"}
+    )  # fmt: skip
+    return pa.Table.from_pandas(frame[HASHES.names], HASHES, preserve_index=False)
 
 
 def open_spool(directory: Path, partitions: int) -> PartitionWriter:

@@ -6,17 +6,21 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from tasks.app_tables import find_app_tables
 from tasks.copy_out import copy_table
 from tasks.database import Connection, transaction
 from tasks.partitions import partition_files
 from tasks.queries import query
 
-_VERIFIED_AT = pa.schema(
+_READINGS = pa.schema(
     [
         ("memory_id", pa.string()),
         ("memory_type", pa.string()),
         ("backend", pa.string()),
-        ("verified_at", pa.timestamp("us", tz="UTC")),
+        ("read_at", pa.timestamp("us", tz="UTC")),
+        ("known_version", pa.string()),
+        ("known_outcome", pa.string()),
+        ("verified_sha256", pa.string()),
     ]
 )
 _BATCH = 5_000
@@ -27,18 +31,24 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def verified_at(conn: Connection) -> pd.DataFrame:
-    """``memory_id, memory_type, backend, verified_at`` of every replica that was ever read."""
+def readings(conn: Connection) -> pd.DataFrame:
+    """The last reading of every replica that was ever read.
+
+    Columns: ``memory_id, memory_type, backend, read_at`` (UTC), ``known_version`` (the store's
+    version then), ``known_outcome`` (``read``; ``differed`` from the ledger; ``gone``, ``changed``,
+    ``failed``) and ``verified_sha256``, the hash that was last seen to be the ledger's.
+    """
     with transaction(conn, snapshot=True):
-        statement = query("queries/verification", "verified_at")
-        frame: pd.DataFrame = copy_table(conn, statement, _VERIFIED_AT).to_pandas()
+        statement = query("queries/verification", "readings")
+        frame: pd.DataFrame = copy_table(conn, statement, _READINGS).to_pandas()
     return frame
 
 
 def coverage(conn: Connection) -> tuple[int, datetime | None]:
-    """How many replicas were ever read, and when the one read longest ago was."""
+    """How many of the ledger's replicas were ever verified, and the oldest verification."""
     with transaction(conn, snapshot=True):
-        row = conn.execute(query("queries/verification", "coverage")).fetchone()
+        edges = find_app_tables(conn).ledger().identifier
+        row = conn.execute(query("queries/verification", "coverage", edges=edges)).fetchone()
     return (int(row[0]), row[1]) if row else (0, None)
 
 
@@ -47,6 +57,9 @@ def record(conn: Connection, hashes: Path, run_id: str, at: datetime) -> None:
     for path in partition_files(hashes):
         frame = pd.read_parquet(path).astype(object)
         frame = frame.where(frame.notna(), None)
+        expected = frame["expected_sha256"]
+        differed = (frame["outcome"] == "read") & expected.notna() & (expected != frame["sha256"])
+        frame["outcome"] = frame["outcome"].mask(differed, "differed")
         for start in range(0, len(frame), _BATCH):
             batch = frame.iloc[start : start + _BATCH]
             values = {name: batch[column].tolist() for name, column in _COLUMNS.items()}

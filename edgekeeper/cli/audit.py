@@ -1,6 +1,7 @@
 # ruff: noqa: FBT002 - Typer takes options from arguments with defaults
 """``edgekeeper audit``: the nightly audit, by hand."""
 
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -11,8 +12,6 @@ from edgekeeper.cli.command import command
 from edgekeeper.cli.engine import running
 from edgekeeper.cli.output import Output
 from edgekeeper.cli.summary import print_run
-
-_AVAILABLE = (RepairPolicy.NONE, RepairPolicy.LEDGER)
 
 Repair = Annotated[
     RepairPolicy,
@@ -55,7 +54,11 @@ def audit(
     stores: Stores = None,
     allow_percent: AllowPercent = None,
     over_quota: Annotated[
-        bool, typer.Option("--over-quota", help="Run although the month's quota would be passed.")
+        bool,
+        typer.Option(
+            "--over-quota",
+            help="Without effect yet: no month's quota is measured, so no run is refused for it.",
+        ),
     ] = False,
     accept_new_store: Annotated[
         bool,
@@ -101,7 +104,7 @@ def check_options(repair: RepairPolicy, verify: str | None) -> None:
     """Refuses what can't be done. Raises UsageError."""
     from tasks.settings import byte_budget  # noqa: PLC0415 - --help does without
 
-    if repair not in _AVAILABLE:
+    if not repair.available:
         raise UsageError(
             f"--repair {repair.value} is not available yet; use none or ledger. Nothing was done."
         )
@@ -116,7 +119,10 @@ def run_audit(out: Output, **parameters: Any) -> dict[str, Any]:
     """Runs the audit's flow and gives its record."""
     with running(out) as run:
         from flows.nightly_audit import nightly_audit  # noqa: PLC0415 - imports Prefect
+        from tasks import quality  # noqa: PLC0415
 
+        # Seconds of imports, while this process would only wait for the Prefect server.
+        threading.Thread(target=quality.preload, daemon=True).start()
         return run(nightly_audit, **parameters)
 
 

@@ -111,9 +111,11 @@ def _explained(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error that is none of edgekeeper's tree."""
     if type(error).__name__ == "SandboxError":  # the sandbox knows nothing of our tree
         return 2, " ".join(str(error).split())
-    return INTERNAL_ERROR, (
-        f"Internal error: {type(error).__name__}: {error}. The traceback is in {_logged(error)}."
-    )
+    try:
+        traceback = f"The traceback is in {_logged(error)}."
+    except OSError as unwritable:
+        traceback = f"The traceback could not be written down ({unwritable.strerror})."
+    return INTERNAL_ERROR, f"Internal error: {type(error).__name__}: {error}. {traceback}"
 
 
 def _logged(error: Exception) -> Path:
@@ -138,5 +140,5 @@ def _home() -> Path:
 
     try:
         return load_settings().home_path()
-    except EdgekeeperError:
+    except Exception:  # noqa: BLE001 - an error is being told: another one must not hide it
         return Path(".edgekeeper").absolute()

@@ -1,6 +1,5 @@
 """``edgekeeper doctor``: are the settings right, and does each store answer?"""
 
-import asyncio
 import os
 import threading
 import time
@@ -98,6 +97,8 @@ def _verdict(out: Output, found: list[Diagnosis]) -> int:
 
 def _diagnoses(settings: "Settings") -> list[Diagnosis]:
     """Asks all stores at once."""
+    import asyncio  # noqa: PLC0415 - --help does without
+
     from checks.model import Backend  # noqa: PLC0415
     from tasks.settings import missing  # noqa: PLC0415
 

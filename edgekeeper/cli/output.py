@@ -65,7 +65,7 @@ class Output:
             sys.stdout.flush()
             return
         try:
-            Path(self.json_path).write_text(text, encoding="utf-8")
+            _write(Path(self.json_path), text)
         except OSError as error:
             raise UsageError(
                 f"--json: {self.json_path} can't be written ({error.strerror})."
@@ -81,12 +81,12 @@ class Output:
 
     def notice(self, message: str) -> None:
         """Says what a person must know although nothing is wrong, also with ``--quiet``."""
-        self._console(to_stderr=True).print(_escaped(message), soft_wrap=True)
+        self._console(to_stderr=True).print(_shown(message), soft_wrap=True)
 
     def progress(self, text: str) -> None:
         """Says what is being done."""
         if not self.quiet:
-            self._console(to_stderr=True).print(_escaped(text), style="dim", soft_wrap=True)
+            self._console(to_stderr=True).print(_shown(text), style="dim", soft_wrap=True)
 
     @property
     def draws(self) -> bool:
@@ -100,7 +100,7 @@ class Output:
     def say(self, text: str, style: str = "") -> None:
         """Says something of the outcome to a person."""
         if not self.quiet and not self.only_json:
-            self._console().print(_escaped(text), style=_STYLES.get(style, style), soft_wrap=True)
+            self._console().print(_shown(text), style=_STYLES.get(style, style), soft_wrap=True)
 
     def product(self, text: str) -> None:
         """Prints what was asked for, also with ``--quiet``."""
@@ -140,6 +140,23 @@ def _cell(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return visible(str(value))
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes family data: whole or not at all, for its owner alone. Raises OSError."""
+    if path.exists() and not path.is_file():  # a pipe or a device has no place to be renamed into
+        path.write_text(text, encoding="utf-8")
+        return
+    from tasks.run_directory import write_text  # noqa: PLC0415 - --help does without
+
+    write_text(path.resolve(), text)
+
+
+def _shown(text: str) -> str:
+    """Lines for rich: what a store named or said can't drive the terminal."""
+    from tasks.log import visible  # noqa: PLC0415 - --help does without
+
+    return _escaped("\n".join(map(visible, text.split("\n"))))
 
 
 def _escaped(text: str) -> str:

@@ -29,9 +29,21 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 RETURNING f.fingerprint, f.first_seen, f.last_seen, f.runs_seen, f.complete_runs_seen;
 
 -- name: resolve
--- Findings that a run looked for and did not find any more.
-UPDATE audit.finding SET resolved_at = %(at)s, resolved_run_id = %(run_id)s
+-- Findings that a run looked for and did not find any more. What only the bytes had shown is gone
+-- if they were read again, or if something else is said of the same edge now.
+UPDATE audit.finding AS f SET resolved_at = %(at)s, resolved_run_id = %(run_id)s
 WHERE resolved_at IS NULL
+    AND (doc ->> 'evidence' IS DISTINCT FROM 'sha256'
+        OR backend IS NULL
+        OR EXISTS (
+            SELECT FROM audit.verification AS v
+            WHERE (v.memory_id, v.memory_type, v.backend) = (f.memory_id, f.memory_type, f.backend)
+                AND v.run_id = %(run_id)s)
+        OR EXISTS (
+            SELECT FROM audit.finding AS g
+            WHERE (g.memory_id, g.memory_type, g.artifact, g.backend)
+                    = (f.memory_id, f.memory_type, f.artifact, f.backend)
+                AND g.last_run_id = %(run_id)s))
     AND last_run_id <> %(run_id)s
     AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s::text[]))
     AND (backend = ANY(%(backends)s::text[]) OR (backend IS NULL AND %(without_backend)s))

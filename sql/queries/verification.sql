@@ -1,25 +1,32 @@
--- name: verified_at
--- When the bytes of each replica were last read and equal to what the ledger said.
-SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS verified_at
-FROM audit.verification
-WHERE outcome = 'read';
+-- name: readings
+-- When each replica was last read, what came out, and which hash was last seen to be the ledger's.
+SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at, version AS known_version,
+    outcome AS known_outcome, verified_sha256
+FROM audit.verification;
 
 -- name: coverage
--- How many replicas were ever verified, and the oldest of their last verifications.
-SELECT count(*), min(at) FROM audit.verification WHERE outcome = 'read';
+-- How many of the ledger's replicas were ever verified, and the oldest of their last verifications.
+SELECT count(*), min(v.verified_at)
+FROM audit.verification AS v
+WHERE v.verified_at IS NOT NULL AND EXISTS (
+    SELECT FROM {edges} AS e
+    WHERE e.memory_id::text = v.memory_id AND e.memory_type::text = v.memory_type
+        AND e.backend::text = v.backend AND e.artifact = 'asset');
 
 -- name: record
--- Keeps the last reading of each replica.
-INSERT INTO audit.verification
-    (memory_id, memory_type, backend, location, at, method, size_bytes, sha256, md5, version,
-     outcome, run_id)
-SELECT memory_id, memory_type, backend, NULL, %(at)s, 'sha256', size_bytes, sha256, md5, version,
-       outcome, %(run_id)s
+-- Keeps the last reading of each replica; one that failed or differs leaves the last good one.
+INSERT INTO audit.verification AS v
+    (memory_id, memory_type, backend, at, method, size_bytes, sha256, md5, version, outcome, run_id,
+     verified_at, verified_sha256)
+SELECT memory_id, memory_type, backend, %(at)s, 'sha256', size_bytes, sha256, md5, version, outcome,
+    %(run_id)s, CASE WHEN outcome = 'read' THEN %(at)s END, CASE WHEN outcome = 'read' THEN sha256 END
 FROM unnest(
     %(memory_id)s::text[], %(memory_type)s::text[], %(backend)s::text[], %(size_bytes)s::bigint[],
     %(sha256)s::text[], %(md5)s::text[], %(version)s::text[], %(outcome)s::text[]
-) AS read (memory_id, memory_type, backend, size_bytes, sha256, md5, version, outcome)
+) AS r (memory_id, memory_type, backend, size_bytes, sha256, md5, version, outcome)
 ON CONFLICT (memory_id, memory_type, backend) DO UPDATE SET
     at = excluded.at, method = excluded.method, size_bytes = excluded.size_bytes,
     sha256 = excluded.sha256, md5 = excluded.md5, version = excluded.version,
-    outcome = excluded.outcome, run_id = excluded.run_id;
+    outcome = excluded.outcome, run_id = excluded.run_id,
+    verified_at = coalesce(excluded.verified_at, v.verified_at),
+    verified_sha256 = coalesce(excluded.verified_sha256, v.verified_sha256);

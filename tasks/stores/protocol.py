@@ -66,7 +66,7 @@ class ListingReport:
         detail: one sentence about what went wrong, else None.
         unknown_parts: names of parts (capsules, tables) that could not be read whole, each with
             its reason; what lies in them is unknown.
-        ignored: objects listed but left out, because a setting says that they are no memories.
+        ignored: how many of the objects are no memories, as a setting says: never orphaned.
     """
 
     state: StoreState

@@ -224,15 +224,21 @@ def audited(
         accept_new_store,
     )  # fmt: skip
     with audit.under_way(settings, options, resume) as (run, fence):
+        hooks = before or {}
         try:
-            return Audited(_stages(run, fence, before or {}))
+            found = _stages(run, hooks)
         except StoreError as error:
             return Audited(publish.close_inconclusive(run, error))
+        return Audited(_end(run, fence, hooks, *found))
 
 
-def _stages(run: audit.AuditRun, fence: Any, before: Mapping[str, Hook]) -> RunRecord:
+def _at(before: Mapping[str, Hook], stage: str) -> None:
+    before.get(stage, lambda: None)()
+
+
+def _stages(run: audit.AuditRun, before: Mapping[str, Hook]) -> tuple[Any, ...]:
     def at(stage: str) -> None:
-        before.get(stage, lambda: None)()
+        _at(before, stage)
 
     at("snapshot")
     facts = observe.snapshot(run)
@@ -249,10 +255,16 @@ def _stages(run: audit.AuditRun, fence: Any, before: Mapping[str, Hook]) -> RunR
     conclusions = [observe.conclude(run, number, seen) for number in range(facts["partitions"])]
     conclusions.append(observe.conclude_left_over(run, left_over, seen))
     at("propose")
-    proposal = mending.propose(run, facts)
-    at("mend")
+    return seen, conclusions, reading, mending.propose(run, facts)
+
+
+def _end(
+    run: audit.AuditRun, fence: Any, before: Mapping[str, Hook], seen: observe.Seen,
+    conclusions: Any, reading: Any, proposal: mending.Proposal,
+) -> RunRecord:  # fmt: skip
+    _at(before, "mend")
     made = mending.mend(run, seen, fence, proposal) if fence else None
-    at("close")
+    _at(before, "close")
     outcome = publish.Outcome(conclusions, reading, proposal, made, ())
     return publish.close(run, seen, outcome)
 

@@ -23,7 +23,7 @@ LEFT = {
     "unclassified": "not ours",
     "invalid_id": "nothing can be matched with it",
     "invalid_location": "where the app's own row is wrong: its tables are never written",
-    "hash_unknown": "where no bytes were read: there is nothing to record",
+    "hash_unknown": "where no bytes were read there is nothing to record, in new edges as in old",
 }
 
 
@@ -70,7 +70,9 @@ def check_left(mended: Audited, after: Audited, *, read: bool) -> None:
     failed = edges_of(left, "sync_failed") - edges_of(found, "sync_failed")
     assert failed <= edges_of(found, "missing", "stuck")
     assert edges_of(found, "missing") <= failed
-    assert {each for each in left if each[0] in ("invalid_location", "hash_unknown")} <= found
+    assert {each for each in left if each[0] == "invalid_location"} <= found
+    unread = edges_of(left, "hash_unknown") - edges_of(found, "hash_unknown", "untracked")
+    assert {each[0] for each in unread} <= {each[1] for each in found if each[0] == "icp_only"}
     applied = {each.fingerprint for each in mended.record.findings if each.repair == "applied"}
     assert not applied & {each.fingerprint for each in after.record.findings}
     gone = {each[1] for each in found if each[0] == "deleted_memory"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -42,7 +43,8 @@ def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     ["audit", "findings", "report", "revert", "doctor", "schema status", "schema apply",
-     "backfill", "demo"],
+     "backfill", "demo", "sandbox up", "sandbox down", "sandbox env", "sandbox seed",
+     "sandbox drift"],
 )  # fmt: skip
 def test_every_command_has_examples_exit_codes_and_the_shared_options(
     command: str, tmp_path: Path
@@ -70,6 +72,10 @@ def test_a_setting_that_is_missing_is_one_line_and_nothing_is_started(tmp_path: 
         ("EDGEKEEPER_VERIFY_BUDGET", "many"),
         ("CANISTER_ID_BACKEND", "NOT-A-CANISTER"),
         ("IC_URL", "http://example.org"),
+        ("DATABASE_URL", "postgresql://app:hunter2hunter2@db:99999/app"),
+        ("DATABASE_URL", "postgresql://app:hunter2hunter2@d\u2100b/app"),
+        ("EDGEKEEPER_HEARTBEAT_URL", "hunter2hunter2"),
+        ("EDGEKEEPER_GRACE_MINUTES", "anhour"),
     ],
 )
 def test_a_malformed_setting_is_named_and_its_value_is_not_repeated(
@@ -131,6 +137,45 @@ def test_doctor_prints_no_secret_and_names_the_store_that_is_down(tmp_path: Path
     }  # fmt: skip
     for secret in (TOKEN, "verysecrettoken", PASSWORD, "averylongbearertoken"):
         assert secret not in done.stdout + done.stderr
+
+
+def test_doctor_without_a_database_says_that_nothing_can_be_done(tmp_path: Path) -> None:
+    done = run("doctor", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "without DATABASE_URL nothing can be done" in done.stderr
+
+
+def test_doctor_calls_an_identity_that_is_not_there_a_setting_and_not_an_outage(
+    tmp_path: Path,
+) -> None:
+    done = run(
+        "doctor", "--quiet", cwd=tmp_path, CANISTER_ID_BACKEND="bkyz2-fmaaa-aaaaa-qaaaq-cai",
+        IC_URL="http://127.0.0.1:1", IC_IDENTITY_PEM="/no/such/file", DATABASE_URL=closed_port(),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "IC_IDENTITY_PEM names a file that could not be read" in done.stderr
+
+
+def test_doctor_refuses_a_home_that_can_not_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("doctor", cwd=tmp_path, EDGEKEEPER_HOME=str(tmp_path / "file" / "home"))
+    assert done.returncode == 2
+    assert "EDGEKEEPER_HOME is not usable" in done.stderr
+
+
+def test_doctor_waits_ten_seconds_for_stores_that_accept_and_never_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        origin = f"127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        done = run(
+            "doctor", "--json", "-", cwd=tmp_path, DATABASE_URL=f"postgresql://app:x@{origin}/app",
+            BLOB_READ_WRITE_TOKEN=TOKEN, VERCEL_BLOB_API_URL=f"http://{origin}/api/blob",
+            CANISTER_ID_BACKEND="bkyz2-fmaaa-aaaaa-qaaaq-cai", IC_URL=f"http://{origin}",
+        )  # fmt: skip
+        assert time.monotonic() - began < 25
+    assert done.returncode == 3
+    assert [each["state"] for each in json.loads(done.stdout)["stores"]] == ["unreachable"] * 3
 
 
 def test_an_error_nobody_expected_is_one_line_and_its_traceback_is_in_the_log(

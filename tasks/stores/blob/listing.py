@@ -15,6 +15,7 @@ import numpy as np
 
 from checks.errors import MalformedAnswerError, StoreError, StoreUnreachableError
 from checks.model import StoreState
+from checks.normal import is_ignored
 from tasks.stores.blob.answers import Blob, Page
 from tasks.stores.blob.asking import list_page
 from tasks.stores.blob.connection import BlobConnection
@@ -30,23 +31,21 @@ async def list_batches(
     """Rows of the blob inventory without its keys, page by page; see ``Store.list_batches``."""
     started = time.monotonic()
     report.state, report.detail = StoreState.INCOMPLETE, None
-    unseen, ignored = _Unseen(), _Prefixes(ignored_prefixes)
+    unseen = _Unseen()
     pages = _pages(connection, report)
     try:
         async for page in pages:
             blobs = unseen.of(page.blobs)
             unseen.guard_progress(blobs, page)
-            kept = [blob for blob in blobs if not ignored.cover(blob.pathname)]
-            report.ignored += len(blobs) - len(kept)
-            report.objects += len(kept)
-            report.bytes += sum(blob.size for blob in kept)
+            report.ignored += sum(is_ignored(blob.pathname, ignored_prefixes) for blob in blobs)
+            report.objects += len(blobs)
+            report.bytes += sum(blob.size for blob in blobs)
             report.seconds = time.monotonic() - started
-            if kept:
-                yield [_row(blob) for blob in kept]
+            if blobs:
+                yield [_row(blob) for blob in blobs]
         report.state, report.detail = StoreState.COMPLETE, unseen.remark()
     except StoreError as error:
-        nothing = report.objects == 0 and report.ignored == 0
-        if nothing and isinstance(error, StoreUnreachableError):
+        if report.objects == 0 and isinstance(error, StoreUnreachableError):
             report.state = StoreState.UNREACHABLE
         report.detail = str(error)
     finally:
@@ -130,19 +129,6 @@ class _Unseen:
         if not self._repeated:
             return None
         return f"the blob listing named {self._repeated} objects again; each was counted once"
-
-
-class _Prefixes:
-    """Prefixes of whole path segments: ``avatars`` covers ``avatars/x``, not ``avatars2/x``."""
-
-    def __init__(self, prefixes: Iterable[str]) -> None:
-        names = {prefix.strip("/") for prefix in prefixes} - {""}
-        self._names = frozenset(names)
-        self._folders = tuple(f"{name}/" for name in sorted(names))
-
-    def cover(self, pathname: str) -> bool:
-        """Whether one of the prefixes is the pathname or a folder above it."""
-        return pathname.startswith(self._folders) or pathname in self._names
 
 
 def _row(blob: Blob) -> dict[str, Any]:

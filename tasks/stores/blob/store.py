@@ -56,7 +56,7 @@ class BlobStore:
     def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
         """Every object, see ``Store.list_batches``: rows of ``BLOB_INVENTORY`` without keys.
 
-        Objects under a prefix of ``EDGEKEEPER_BLOB_IGNORE`` are left out and counted.
+        Objects under a prefix of ``EDGEKEEPER_BLOB_IGNORE`` are among them, and counted apart too.
         """
         return listing.list_batches(self._connection, self._ignored, report)
 

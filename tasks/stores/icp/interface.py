@@ -45,6 +45,7 @@ LISTED_MEMORY = Record(
         "id": TEXT,
         "capsule_id": TEXT,
         "memory_type": MEMORY_TYPE,
+        "asset_count": NAT32,
         "assets": Record({"original": Opt(Record({"bytes": Opt(NAT64), "etag": Opt(TEXT)}))}),
         "created_at": NAT64,
         "updated_at": NAT64,

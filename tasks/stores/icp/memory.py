@@ -175,6 +175,7 @@ def inventory_row(capsule_id: str, header: dict[str, Any]) -> dict[str, Any]:
         "memory_type": MEMORY_TYPES[header["memory_type"]],
         "capsule_id": capsule_id,
         "asset_there": original is not None,
+        "asset_count": header["asset_count"],
         "size": size if size is None or size <= _MAX_INT64 else None,
         "declared_sha256": _hex_hash(original["etag"]) if original else None,
         "version": str(updated_at),

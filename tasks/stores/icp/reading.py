@@ -52,13 +52,15 @@ async def hash_blob(canister: Canister, locator: str, meta: BlobMeta, *, ahead: 
     """
     digests = Digests()
     async for chunk in _chunks(canister, locator, meta, ahead):
+        if digests.size + len(chunk) > meta.size:
+            raise MalformedAnswerError(
+                f"the chunks of blob {locator} have more than the {meta.size} bytes that "
+                "blob_get_meta says"
+            )
         await digests.update(chunk)
-        if digests.size > meta.size:
-            break
     if digests.size != meta.size:
         raise MalformedAnswerError(
-            f"the chunks of blob {locator} have {digests.size} bytes or more; blob_get_meta says "
-            f"{meta.size}"
+            f"the chunks of blob {locator} have {digests.size} bytes; blob_get_meta says {meta.size}"
         )
     return digests
 
@@ -92,5 +94,10 @@ async def _chunk(canister: Canister, locator: str, index: int, meta: BlobMeta) -
     if not chunk:
         raise MalformedAnswerError(
             f"chunk {index} of {meta.chunk_count} of blob {locator} is not there, or is empty"
+        )
+    if len(chunk) > meta.size - (meta.chunk_count - 1):  # the others have a byte each at least
+        raise MalformedAnswerError(
+            f"chunk {index} of blob {locator} has {len(chunk)} bytes: more than is left of the "
+            f"{meta.size} that blob_get_meta says, for {meta.chunk_count} chunks"
         )
     return chunk

@@ -39,6 +39,8 @@ from tasks.stores.protocol import HashedObject, ListingReport, Observation
 
 #: How long a capsule that could be read counts as readable.
 _READABLE_SECONDS = 60.0
+#: Chunks of one asset fetched at the same time, of 2 MB at most: many assets are read at once.
+_CHUNKS_AHEAD = 2
 
 
 class IcpStore:
@@ -230,7 +232,7 @@ class IcpStore:
         meta = await self.canister.blob_meta(locator)
         if meta is None:
             return None
-        return await hash_blob(self.canister, locator, meta, ahead=self._in_flight)
+        return await hash_blob(self.canister, locator, meta, ahead=_CHUNKS_AHEAD)
 
     async def _check_unchanged(self, memory: Memory) -> None:
         now = await self.canister.memory(memory.id)
