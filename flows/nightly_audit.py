@@ -117,7 +117,5 @@ def _found(run: audit.AuditRun) -> _Found:
 def _mended(run: audit.AuditRun, fence: Fence | None, found: _Found) -> RunRecord:
     """Repairs and reports. What fails here leaves a run that failed, and can be resumed."""
     made = mend(run, found.seen, fence, found.proposal) if fence else None
-    outcome = publish.Outcome(
-        found.conclusions, found.reading, found.proposal, made, found.checks
-    )
+    outcome = publish.Outcome(found.conclusions, found.reading, found.proposal, made, found.checks)
     return close(run, found.seen, outcome)

@@ -145,7 +145,9 @@ def prepare_database(directory: SandboxDirectory) -> None:
         with psycopg.connect(directory.database_url) as connection:
             known = "SELECT to_regclass(quote_ident(%s))"
             if connection.execute(known, (directory.tables.users,)).fetchone() == (None,):
-                connection.execute(_schema(directory.choices.variant))
+                connection.execute(_sql(f"app_{directory.choices.variant}"))
+                if directory.choices.variant == "document":
+                    make_ledger(connection)
     except psycopg.Error as error:
         raise SandboxError(f"the app's tables can't be made: {error}") from error
 
@@ -186,8 +188,13 @@ def connect(directory: SandboxDirectory) -> psycopg.Connection:
         ) from error
 
 
-def _schema(variant: str) -> bytes:
-    return files("sandbox").joinpath("sql", f"app_{variant}.sql").read_bytes()
+def make_ledger(connection: psycopg.Connection) -> None:
+    """Make the table of the ledger, which a database of the deployed variant begins without."""
+    connection.execute(_sql("ledger"))
+
+
+def _sql(name: str) -> bytes:
+    return files("sandbox").joinpath("sql", f"{name}.sql").read_bytes()
 
 
 def _program(name: str) -> Path:

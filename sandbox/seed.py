@@ -84,10 +84,7 @@ def seed(
         stores = Stores(database, blob, canister, Bodies(directory.icp / "blobs"), directory.tables)
         _refuse_filled(stores, directory)
         if with_edges and not has_ledger(database):
-            raise SandboxError(
-                "there is no table storage_edges for the ledger yet: run `edgekeeper schema apply` "
-                "first, or seed with --legacy"
-            )
+            postgres.make_ledger(database)
         users = [recipe.user(number) for number in range(recipe.users)]
         _write_users(stores, users, directory)
         outlines: list[Outline] = []

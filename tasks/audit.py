@@ -27,7 +27,7 @@ from tasks.run_directory import RunDirectory
 from tasks.schema import ensure_audit_schema
 from tasks.settings import Settings, masked
 from tasks.snapshot import Reread, reread
-from tasks.store_identity import check_pinned, configured_identities
+from tasks.store_identity import answering, check_pinned, configured_identities
 
 RESUME_WITHIN = timedelta(hours=24)
 NIGHTLY_AUDIT = "nightly-audit"
@@ -121,9 +121,10 @@ def under_way(
         options, now = _resumed(home, resume, options, now)
     with connect(settings.batch_database_url) as conn:
         find_app_tables(conn).ledger()
+        answered = answering(settings, options.stores)
         ensure_audit_schema(conn)
         identities = configured_identities(conn, settings)
-        check_pinned(conn, identities, run_id, accept=options.accept_new_store)
+        check_pinned(conn, identities, run_id, answered, accept=options.accept_new_store)
     connecting = connector(settings.batch_database_url, purpose=f"edgekeeper {run_id}")
     writes = options.repair is not RepairPolicy.NONE
     lease = (

@@ -5,7 +5,7 @@ behind the findings (a repair is planned from them), ``parts/`` what a finding a
 changes, ``findings/`` the findings as everybody reads them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -110,16 +110,21 @@ async def conclude_left_over(
     stores: Mapping[Backend, Store],
     reread: RereadRows,
     ignored: Sequence[str] = (),
+    named_now: Callable[[Collection[str]], Awaitable[set[str]]] | None = None,
 ) -> Concluded:
     """The objects of the blob store that nothing refers to, past their grace and looked at.
 
     Those under the path prefixes ``ignored`` are no memories: nothing is concluded about them.
+    ``named_now`` gives which of some pathnames are referred to by now.
     """
     objects = left_over(workspace, found.segments, ignored)
     if objects.empty:
         return Concluded()
     written = pd.to_datetime(objects["object_written_at"], utc=True)
     objects = objects[~(written > pd.Timestamp(view.grace_after))].reset_index(drop=True)
+    if named_now and len(objects):  # the app may have begun to refer to one while we listed
+        named = await named_now(objects["object_location"].tolist())
+        objects = objects[~objects["object_location"].isin(named)].reset_index(drop=True)
     objects = objects.assign(**dict.fromkeys(_CASE_COLUMNS), object_state=0)
     confirmation = await confirm(objects, stores, reread)
     kept, findings = _described(confirmation.kept)

@@ -77,7 +77,8 @@ def _hashes(directory: Any) -> pd.DataFrame | None:
     frames = [frame[frame["outcome"].isin(["read", "gone"])] for frame in frames]
     if not any(len(frame) for frame in frames):
         return None
-    return pd.concat(frames, ignore_index=True)
+    together: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return together
 
 
 def close(

@@ -3,10 +3,11 @@
 import asyncio
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from checks.cases import View
-from checks.columns import BLOB_INVENTORY, BLOB_REFERENCES, ICP_INVENTORY
+from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
 from checks.errors import StoreError, StoreUnreachableError
 from checks.model import Backend, StoreState
-from checks.normal import LocationProblem, icp_capsule_id
+from checks.normal import BlobAddress, LocationProblem, icp_capsule_id
 from tasks import comparison, verification
 from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
 from tasks.inventory import judge_emptiness, spool
-from tasks.join_keys import text_keys
 from tasks.partitions import PartitionWriter, read_partition
 from tasks.progress import advancing
 from tasks.settings import Settings
-from tasks.snapshot import take_snapshot
+from tasks.snapshot import still_named, take_snapshot
 from tasks.stores import open_store
 from tasks.stores.icp.store import IcpStore
 from tasks.stores.protocol import ListingReport, Store
@@ -115,8 +115,6 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         if isinstance(store, IcpStore):
             await store.check_interface()  # what its listing raises is in the report already
         report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
-        if isinstance(store, IcpStore):
-            await _spool_links(store, run.workspace(partitions), run, report)
     except StoreError as error:  # of one store: what the others hold is not in doubt
         _nothing(directory, _SCHEMAS[backend], partitions)
         unreachable = isinstance(error, StoreUnreachableError)
@@ -136,40 +134,6 @@ def _expected(backend: Backend, facts: Mapping[str, Any]) -> int | None:
 def _nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
     with PartitionWriter(directory, schema, partitions):
         pass
-
-
-async def _spool_links(
-    store: IcpStore, workspace: matching.Workspace, run: AuditRun, report: ListingReport
-) -> None:
-    """Spools which blobs the canister's links refer to; without them no orphan can be named.
-
-    A listing does not show links, so the memories that may hold some are read: those without an
-    original of their own, and those with any asset besides it (a display or a thumbnail may lie in
-    the blob store while the original is here). What has its original and nothing else has no link.
-    """
-    address = run.settings.blob_address
-    partitions = workspace.partitions
-    with PartitionWriter(workspace.links, BLOB_REFERENCES, partitions) as writer:
-        for partition in range(partitions):
-            table = read_partition(workspace.inventory(Backend.ICP), partition)
-            alone = pc.and_(table["asset_there"], pc.equal(table["asset_count"], 1))
-            linking = table.filter(pc.invert(pc.fill_null(alone, fill_value=False)))
-            try:
-                found = await store.external_links(linking["memory_id"].to_pylist())
-            except StoreError as error:
-                report.state = StoreState.INCOMPLETE
-                report.detail = f"its links could not be read: {error}"
-                return
-            texts = [text for link in found for text in (link.url, link.storage_key) if text]
-            names = [address.pathname(text, bare=True) for text in texts] if address else []
-            named = sorted({name for name in names if not isinstance(name, LocationProblem)})
-            high, low = text_keys(named)
-            writer.write(
-                pa.table(
-                    {"key_hi": high, "key_lo": low, "location": named,
-                     "source": ["canister"] * len(named)}, schema=BLOB_REFERENCES
-                )
-            )  # fmt: skip
 
 
 def resolve(run: AuditRun, facts: Mapping[str, Any]) -> matching.LeftOver:
@@ -354,10 +318,14 @@ def conclude_left_over(run: AuditRun, found: matching.LeftOver, seen: Seen) -> c
 
     def work() -> dict[str, Any]:
         view = view_of(run, seen.facts, seen.reports)
-        links_seen = view.complete(Backend.ICP) or not view.configured(Backend.ICP)
+        on_icp = view.complete(Backend.ICP) and not view.unknown_capsules
+        links_seen = on_icp or not view.configured(Backend.ICP)
         if not (view.complete(Backend.NEON) and links_seen):
             return asdict(comparison.Concluded())
-        return asdict(asyncio.run(_conclude_left_over(run, found, seen)))
+        try:
+            return asdict(asyncio.run(_conclude_left_over(run, found, seen)))
+        except StoreError as error:
+            return asdict(comparison.Concluded(unknown={Backend.ICP.value: str(error)}))
 
     return _concluded(run.stage("orphans", work))
 
@@ -369,8 +337,48 @@ async def _conclude_left_over(
         return await comparison.conclude_left_over(
             run.workspace(seen.facts["partitions"]), found,
             view_of(run, seen.facts, seen.reports), stores, run.reread,
-            run.settings.blob_ignore,
+            run.settings.blob_ignore, partial(_named_now, run, seen, stores),
         )  # fmt: skip
+
+
+async def _named_now(
+    run: AuditRun, seen: Seen, stores: Mapping[Backend, Store], candidates: Collection[str]
+) -> set[str]:
+    """Which of some pathnames anything in Neon or the canister names by now.
+
+    Raises StoreError where the canister's links can't be read: then no orphan can be named.
+    """
+    address = run.settings.blob_address
+    if address is None:
+        return set()
+    directory = run.directory.path / "references" / "again"
+    with run.connect() as conn:
+        named = await asyncio.to_thread(still_named, conn, address, directory, candidates)
+    canister = stores.get(Backend.ICP)
+    if isinstance(canister, IcpStore):
+        workspace = run.workspace(seen.facts["partitions"])
+        named |= await _linked(canister, workspace, address) & set(candidates)
+    return named
+
+
+async def _linked(
+    canister: IcpStore, workspace: matching.Workspace, address: BlobAddress
+) -> set[str]:
+    """The pathnames that the canister's links name.
+
+    A listing does not show links, so the memories that may hold some are read: those without an
+    original of their own, and those with more than one asset.
+    """
+    named: set[str] = set()
+    for partition in range(workspace.partitions):
+        table = read_partition(workspace.inventory(Backend.ICP), partition)
+        alone = pc.and_(table["asset_there"], pc.equal(table["asset_count"], 1))
+        linking = table.filter(pc.invert(pc.fill_null(alone, fill_value=False)))
+        links = await canister.external_links(linking["memory_id"].to_pylist())
+        texts = [text for link in links for text in (link.url, link.storage_key) if text]
+        names = [address.pathname(text, bare=True) for text in texts]
+        named.update(name for name in names if not isinstance(name, LocationProblem))
+    return named
 
 
 def _concluded(facts: Mapping[str, Any]) -> comparison.Concluded:

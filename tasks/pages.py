@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tasks import wording
+from tasks.log import mask
 
 TEMPLATES = Path(__file__).parent / "templates"
 _OPTION = re.compile(r"(--[a-z][a-z-]*)")
@@ -72,13 +73,13 @@ def _finalized(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return wording.visible(value)
+        return wording.visible(mask(value))
     return value
 
 
 def _commands(text: str) -> Markup:
     """A sentence with what stands between backticks set as code, broken between words only."""
-    parts = wording.visible(text).split("`")
+    parts = wording.visible(mask(text)).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(_unbroken(part)) if place % 2 else _prose(part)
         for place, part in enumerate(parts)

@@ -79,11 +79,6 @@ class Workspace:
         """``columns.BLOB_REFERENCES`` from Neon by pathname."""
         return self.directory / "references" / "neon"
 
-    @property
-    def links(self) -> Path:
-        """``columns.BLOB_REFERENCES`` from the canister by pathname."""
-        return self.directory / "references" / "canister"
-
     def expected(self, backend: Backend) -> Path:
         """What the ledger and the rows expect of a store, by the store's natural key."""
         return self.directory / "expected" / backend.value
@@ -281,10 +276,8 @@ def match_blobs(workspace: Workspace) -> LeftOver:
 def _referred(workspace: Workspace, partition: int, expected: pd.DataFrame) -> set[str]:
     """The pathnames of a partition that something refers to."""
     referred = set(expected.loc[~expected["deleted"].astype(bool), "location"])
-    for directory in (workspace.references, workspace.links):
-        if partition_path(directory, partition).exists():
-            referred.update(read_partition(directory, partition).column("location").to_pylist())
-    return referred
+    named = read_partition(workspace.references, partition).column("location")
+    return referred.union(named.to_pylist())
 
 
 def load_partition(

@@ -4,13 +4,19 @@ A token of the staging store or a connection string to a restored copy would oth
 collection look lost.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 
-from checks.errors import AccessRefusedError, StoreIdentityError
+from checks.errors import AccessRefusedError, StoreError, StoreIdentityError
 from checks.model import Backend
 from tasks.database import Connection, transaction
 from tasks.queries import query
 from tasks.settings import Settings
+from tasks.stores import open_store
+from tasks.stores.icp.store import IcpStore
+
+#: How long a start waits for a store; one that is slower is not pinned in this run.
+ANSWER_SECONDS = 10.0
 
 
 def configured_identities(conn: Connection, settings: Settings) -> dict[Backend, str]:
@@ -33,10 +39,52 @@ def _database_identity(conn: Connection) -> str | None:
     return str(row[0]) if row else None
 
 
+def answering(settings: Settings, backends: Collection[Backend]) -> frozenset[Backend]:
+    """Which of ``backends`` answered just now as the store that the settings name.
+
+    They are asked side by side and for a few seconds. The database is one: it is connected already.
+    Raises SettingsError where a store can't be asked with these settings, or is too old.
+    """
+    named = {Backend.BLOB: settings.blob_store_id, Backend.ICP: settings.canister_id}
+    asked = [backend for backend, name in named.items() if name and backend in backends]
+    return asyncio.run(_answering(settings, asked)) | {Backend.NEON}
+
+
+async def _answering(settings: Settings, backends: Sequence[Backend]) -> frozenset[Backend]:
+    asked = (_answers(settings, backend) for backend in backends)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return frozenset(each for each, there in zip(backends, answers, strict=True) if there)
+
+
+async def _answers(settings: Settings, backend: Backend) -> bool:
+    """Whether one store answered. What keeps it from answering is the listing's to say."""
+    store = open_store(backend, settings)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            if isinstance(store, IcpStore):
+                await store.check_interface()
+            await store.identity()
+    except (StoreError, TimeoutError):
+        return False
+    finally:
+        await store.aclose()
+    return True
+
+
 def check_pinned(
-    conn: Connection, identities: Mapping[Backend, str], run_id: str, *, accept: bool
+    conn: Connection,
+    identities: Mapping[Backend, str],
+    run_id: str,
+    answered: Collection[Backend],
+    *,
+    accept: bool,
 ) -> None:
     """Pins stores that were never seen, and refuses those that are not the pinned ones.
+
+    Only those that ``answered`` are pinned: a slip in the settings must not become the truth.
 
     Raises StoreIdentityError, before anything is pinned, unless ``accept`` is set.
     """
@@ -53,10 +101,11 @@ def check_pinned(
         )
     with transaction(conn):
         for backend, identity in identities.items():
-            conn.execute(
-                query("queries/store_identity", "pin"),
-                {"backend": backend.value, "identity": identity, "run_id": run_id},
-            )
+            if backend in answered:
+                conn.execute(
+                    query("queries/store_identity", "pin"),
+                    {"backend": backend.value, "identity": identity, "run_id": run_id},
+                )
 
 
 def pinned_identities(conn: Connection) -> dict[str, str]:

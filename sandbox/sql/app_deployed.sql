@@ -1,5 +1,6 @@
 -- The app's tables as some databases have them: singular names, ids as text, a document's size only
--- in its metadata, no updated_at of a recording, and no ledger until the schema is applied.
+-- in its metadata, no updated_at of a recording, no ledger until
+-- the schema is applied or a ledger seeded.
 CREATE TABLE "user" (
     id    text PRIMARY KEY DEFAULT gen_random_uuid(),
     name  text,

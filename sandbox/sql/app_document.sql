@@ -1,10 +1,5 @@
 -- The app's tables as in the design document: plural names, uuid ids, times in UTC without a zone.
 -- The url columns are required there; rows written before that was so have none.
-CREATE TYPE artifact_t AS ENUM ('metadata', 'asset');
-CREATE TYPE backend_t AS ENUM ('neon-db', 'vercel-blob', 'icp-canister');
-CREATE TYPE memory_type_t AS ENUM ('image', 'video', 'note', 'document', 'audio');
-CREATE TYPE sync_t AS ENUM ('idle', 'migrating', 'failed');
-
 CREATE TABLE users (
     id    uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name  text,
@@ -151,26 +146,3 @@ CREATE TABLE gallery_shares (
     invitee_secure_code_created_at timestamp NOT NULL DEFAULT now(),
     created_at                     timestamp NOT NULL DEFAULT now()
 );
-
--- The ledger as Drizzle makes it from the document: no views, no trigger.
-CREATE TABLE storage_edges (
-    id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    memory_id      uuid NOT NULL,
-    memory_type    memory_type_t NOT NULL,
-    artifact       artifact_t NOT NULL,
-    backend        backend_t NOT NULL,
-    present        boolean NOT NULL DEFAULT false,
-    location       text,
-    content_hash   text,
-    size_bytes     bigint,
-    sync_state     sync_t NOT NULL DEFAULT 'idle',
-    last_synced_at timestamp,
-    sync_error     text,
-    created_at     timestamp DEFAULT now(),
-    updated_at     timestamp DEFAULT now()
-);
-CREATE UNIQUE INDEX uq_edge ON storage_edges USING btree
-    (memory_id, memory_type, artifact, backend);
-CREATE INDEX ix_edges_memory ON storage_edges (memory_id, memory_type);
-CREATE INDEX ix_edges_backend_present ON storage_edges (backend, artifact, present);
-CREATE INDEX ix_edges_sync_state ON storage_edges (sync_state);

@@ -1,5 +1,6 @@
 """What an audit refuses to believe or to begin: other stores, empty ones, refused credentials."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -7,9 +8,16 @@ import pytest
 from damaged_sandbox import BLOB, ICP, Box
 from test_store_faults import FORBIDDEN, LIST, check_nothing_concluded, check_others
 
-from checks.errors import EdgekeeperError, LeaseError, SchemaError, StoreIdentityError
+from checks.errors import (
+    EdgekeeperError,
+    LeaseError,
+    SchemaError,
+    SettingsError,
+    StoreIdentityError,
+)
 from tasks.database import connector
 from tasks.lease import held
+from tasks.settings import MAINNET_ROOT_KEY
 
 OTHER_CANISTER = "rdmx6-jaaaa-aaaaa-aaadq-cai"
 
@@ -55,8 +63,83 @@ def test_another_store_is_refused_until_a_person_accepts_it(
     assert len(list((home / "runs").iterdir())) == runs
     sound.audit(home, accept_new_store=True, **{variable: other})
     assert sound.edges() == before
-    with pytest.raises(StoreIdentityError):
+    sound.audit(home)  # what did not answer as that store did not become the pinned one
+
+
+def test_a_store_that_a_person_accepts_and_that_answers_is_the_pinned_one(
+    sound: Box, home: Path
+) -> None:
+    sound.audit(home)
+    sound.sql("UPDATE audit.store_identity SET identity = 'former' WHERE backend <> 'neon-db'")
+    with pytest.raises(StoreIdentityError, match="was former"):
         sound.audit(home)
+    sound.audit(home, accept_new_store=True)
+    sound.audit(home)
+
+
+def test_a_store_that_does_not_answer_is_not_pinned(sound: Box, home: Path) -> None:
+    sound.audit(home, BLOB_READ_WRITE_TOKEN=token(sound, store="AnotherStore12345"))
+    sound.audit(home)
+
+
+@pytest.mark.parametrize(
+    "change", [{"IC_IDENTITY_PEM": "/no/such/file"}, {"IC_ROOT_KEY": "00"}], ids=str
+)
+def test_a_store_that_can_not_be_asked_is_refused_before_anything_is_written(
+    change: dict[str, str], sound: Box, home: Path
+) -> None:
+    with pytest.raises(SettingsError):
+        sound.audit(home, **change)
+    assert not (home / "runs").exists()
+    assert sound.sql("SELECT to_regnamespace('audit')::text") == [(None,)]
+
+
+def test_a_canister_whose_signatures_do_not_hold_is_unknown_and_the_others_are_not(
+    box: Box, home: Path
+) -> None:
+    before = box.edges(ICP)
+    done = box.audit(home, repair="ledger", IC_ROOT_KEY=MAINNET_ROOT_KEY)
+    assert done.record.stores[ICP].state == "incomplete"
+    assert "signature" in (done.record.stores[ICP].detail or "")
+    check_nothing_concluded(box, done, ICP, before)
+    check_others(box, done, ICP)
+
+
+def test_what_a_setting_ignores_is_counted_never_orphaned_and_never_missing(
+    box: Box, home: Path
+) -> None:
+    plain = box.audit(home)
+    orphans = plain.of("orphaned", backend=BLOB)
+    segment = orphans[0].location.split("/")[0]
+    done = box.audit(home, EDGEKEEPER_BLOB_IGNORE=f"{segment}/")
+    ignored = {each.fingerprint for each in orphans if each.location.startswith(f"{segment}/")}
+    assert {each.fingerprint for each in plain.record.findings} - {
+        each.fingerprint for each in done.record.findings
+    } == ignored
+    assert done.kinds["missing"] == plain.kinds["missing"]
+    assert done.record.stores[BLOB].objects == plain.record.stores[BLOB].objects
+    assert done.record.stores[BLOB].ignored > len(ignored)
+
+
+def test_a_blob_that_a_memory_with_an_original_links_to_is_no_orphan(box: Box, home: Path) -> None:
+    orphan = box.audit(home).of("orphaned", backend=BLOB)[0]
+    before = box.edges(ICP)
+    with box.canister_storage() as canister:
+        held = (canister.memory(row[0]) for row in before.values())
+        memory = next(
+            each for each in held
+            if each and any(a.asset_type == "Original" and a.body for a in each.assets)
+        )  # fmt: skip
+        display = replace(
+            memory.assets[0], asset_id="display", kind="external", asset_type="Display",
+            body=None, locator=None, location="VercelBlob", storage_key=orphan.location, url=None,
+        )  # fmt: skip
+        canister.update_memory(replace(memory, assets=(*memory.assets, display)))
+    try:
+        assert orphan.location not in {each.location for each in box.audit(home).of("orphaned")}
+    finally:
+        with box.canister_storage() as canister:
+            canister.update_memory(memory)
 
 
 def test_another_database_is_refused(sound: Box, home: Path) -> None:

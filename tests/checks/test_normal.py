@@ -245,3 +245,18 @@ def test_canister_locations_are_taken_apart_as_they_were_made(capsule: str, memo
 @pytest.mark.parametrize("text", ['"abc"', 'W/"abc"', "abc"])
 def test_etags_are_compared_without_marks(text: str) -> None:
     assert normal.etag(text) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("pathname", "ignored"),
+    [
+        ("avatars/x", True),
+        ("avatars/y/z", True),
+        ("reports", True),
+        ("avatars2/x", False),
+        ("reports.txt", False),
+        ("i/avatars/x", False),
+    ],
+)
+def test_ignored_prefixes_are_whole_path_segments(pathname: str, ignored: bool) -> None:  # noqa: FBT001
+    assert normal.is_ignored(pathname, ("avatars", "/reports/", "i/av", "", "/")) is ignored

@@ -1,6 +1,7 @@
 """The back-fill makes an edge for everything observed, once, and can be undone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,15 +149,33 @@ def test_without_other_stores_the_rows_alone_get_edges(
 def test_a_verified_hash_is_written_down(legacy: Connection, fence: Fence, tmp_path: Path) -> None:
     seen = observe(legacy, tmp_path)
     hashes = pd.DataFrame(
-        [{"memory_id": m, "memory_type": "image", "backend": "vercel-blob", "sha256": "ab" * 32}
-         for m in (IMAGE, GONE)]
+        [{"memory_id": m, "memory_type": "image", "backend": "vercel-blob", "sha256": "ab" * 32,
+          "outcome": "read", "read_size": 7} for m in (IMAGE, GONE)]
     )  # fmt: skip
-    known = Inventories(seen.neon, seen.blob, seen.icp, ADDRESS, blob_complete=True, hashes=hashes)
+    known = replace(seen, hashes=hashes)
     backfill_edges(legacy, fence, known, tmp_path / "work")
     found = legacy.execute(
-        "SELECT memory_id::text, backend::text FROM storage_edges WHERE content_hash IS NOT NULL"
+        "SELECT memory_id::text, backend::text, size_bytes FROM storage_edges "
+        "WHERE content_hash IS NOT NULL"
     )
-    assert set(found.fetchall()) == {(IMAGE, "vercel-blob"), (NOTE, "neon-db")}
+    assert set(found.fetchall()) == {(IMAGE, "vercel-blob", 7), (NOTE, "neon-db", 2)}
+
+
+def test_bytes_that_were_gone_when_they_were_read_are_not_said_to_be_there(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    gone = pd.DataFrame(
+        [{"memory_id": IMAGE, "memory_type": "image", "backend": backend, "sha256": None,
+          "outcome": "gone", "read_size": None} for backend in ("vercel-blob", "icp-canister")]
+    )  # fmt: skip
+    known = replace(observe(legacy, tmp_path), hashes=gone)
+    backfill_edges(legacy, fence, known, tmp_path / "work")
+    unsaid = {
+        (IMAGE, "asset", "vercel-blob", True, "a ä.jpg", 5),
+        (IMAGE, "asset", "icp-canister", True, f"icp://capsule/{IMAGE}", 6),
+    }
+    absent = (IMAGE, "asset", "vercel-blob", False, "a ä.jpg", None)
+    assert edges(legacy) == (EXPECTED - unsaid) | {absent}
 
 
 def test_a_memory_deleted_after_the_snapshot_gets_no_edge(

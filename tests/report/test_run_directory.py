@@ -26,6 +26,16 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_no_secret_is_written_down_that_a_store_repeated(directory: RunDirectory) -> None:
+    run, _ = samples.with_sample(3)
+    said = "it answered 400: authorization: Bearer vercel_blob_rw_store_hunter2hunter2"
+    directory.write_run(run.model_copy(update={"error": said}))
+    directory.mark_done("list", detail=said, parts={"capsule": said})
+    for path in (directory.run_json, directory.checkpoint):
+        assert "hunter2" not in path.read_text("utf-8")
+    assert directory.read_run().run_id == run.run_id
+
+
 def test_everything_is_its_owners_alone(directory: RunDirectory) -> None:
     run, frame = samples.with_sample(30)
     directory.write_run(run)

@@ -237,13 +237,6 @@ def test_the_deployed_variant_is_seeded_and_damaged_too(tmp_path: Path) -> None:
     box = SandboxDirectory.of(tmp_path / "box")
     supervisor.run_detached(box, "deployed")
     try:
-        with pytest.raises(SandboxError, match="schema apply"):
-            seed(box, RECIPE, with_edges=True)
-        document = (Path(__file__).parents[2] / "sandbox/sql/app_document.sql").read_text()
-        before, _, rest = document.partition("CREATE TABLE users")
-        ledger = rest.partition("-- The ledger as")[2]
-        with psycopg.connect(box.database_url) as rows:
-            rows.execute((before + "--" + ledger).encode())
         seed(box, RECIPE, with_edges=True)
         check(box, inject(box, wanted=parse_spec("all"), seed=1, truth=tmp_path / "t"))
     finally:

@@ -102,7 +102,6 @@ async def test_the_canisters_interface_is_the_one_needed(store: IcpStore) -> Non
         ({"canister_id": None}, "CANISTER_ID_BACKEND is not set"),
         ({"canister_id": "ryjl3-tyaaa-aaaaa-aaaba-caj"}, "CANISTER_ID_BACKEND is not usable"),
         ({"ic_root_key": "00"}, "IC_ROOT_KEY is not usable"),
-        ({"ic_root_key": "fetch", "ic_url": "https://icp-api.io"}, "proves nothing"),
         ({"identity_pem": "-----BEGIN nonsense"}, "IC_IDENTITY_PEM could not be read"),
         ({"identity_pem": "/no/such/file"}, "No such file"),
     ],

@@ -60,7 +60,8 @@ async def hash_blob(canister: Canister, locator: str, meta: BlobMeta, *, ahead: 
         await digests.update(chunk)
     if digests.size != meta.size:
         raise MalformedAnswerError(
-            f"the chunks of blob {locator} have {digests.size} bytes; blob_get_meta says {meta.size}"
+            f"the chunks of blob {locator} have {digests.size} bytes; blob_get_meta says "
+            f"{meta.size}"
         )
     return digests
 

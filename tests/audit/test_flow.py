@@ -1,0 +1,48 @@
+"""What the flow itself decides: which policies it takes, and which end a store's failure has."""
+
+from pathlib import Path
+
+import pytest
+from damaged_sandbox import Box
+
+from checks.errors import SettingsError, StoreUnreachableError, UsageError
+from flows import nightly_audit as audits
+from flows.engine import run_flow
+from tasks import audit, run_directory
+
+
+@pytest.mark.parametrize("repair", ["content", "purge", "everything"])
+def test_a_policy_that_this_version_can_not_carry_out_is_refused_by_the_flow_too(
+    repair: str,
+) -> None:
+    with pytest.raises(UsageError, match="use none or ledger"):
+        audits.nightly_audit.fn(repair=repair)
+
+
+def test_a_store_that_fails_after_repairs_began_leaves_a_run_to_be_resumed(
+    sound: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = sound.settings(home)
+
+    def fail(*_: object) -> None:
+        raise StoreUnreachableError("it went away")
+
+    monkeypatch.setattr(audits, "load_settings", lambda: settings)
+    monkeypatch.setattr(audits, "_found", lambda _run: None)
+    monkeypatch.setattr(audits, "_mended", fail)
+    with pytest.raises(StoreUnreachableError) as failed:
+        audits.nightly_audit.fn(repair="ledger")
+    assert failed.value.exit_code == 3
+    (run_id,) = run_directory.run_ids(home)
+    assert run_directory.existing(home, run_id).read_run().status == "failed"
+    assert audit.unfinished(settings, audit.NIGHTLY_AUDIT) == run_id
+
+
+def test_the_task_runner_of_the_settings_is_the_one_that_is_used(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKEEPER_TASK_RUNNER", "dask")
+    monkeypatch.setenv("EDGEKEEPER_HOME", str(home))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with pytest.raises(SettingsError, match="prefect-dask"):
+        run_flow(audits.nightly_audit)
