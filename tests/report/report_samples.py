@@ -257,7 +257,7 @@ def record(run_id: str = "20261123T031500Z-7f3a", **more: object) -> RunRecord:
         "checks": Checks(passed=45, failed=0), "version": "0.1.0",
         "versions": {"python": "3.11.2", "prefect": "3.8.8", "great-expectations": "1.24.0"},
         "stages": (Stage(name="snapshot before", seconds=4.1, peak_rss_mb=212), Stage(name="list", seconds=168.4, peak_rss_mb=268), Stage(name="snapshot after", seconds=3.9, peak_rss_mb=268), Stage(name="compare", seconds=6.2, peak_rss_mb=655), Stage(name="confirm", seconds=9.0, peak_rss_mb=655), Stage(name="repair", seconds=1.3, peak_rss_mb=655), Stage(name="verify", seconds=201.5, peak_rss_mb=655), Stage(name="report", seconds=7.4, peak_rss_mb=690)),
-        "settings": {"DATABASE_URL": "postgresql://app:****@ep-x.eu-central-1.aws.neon.tech/db", "BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_AbC123_****", "EDGEKEEPER_VERIFY_BUDGET": "5 GB", "EDGEKEEPER_GRACE_MINUTES": "60"},
+        "settings": {"DATABASE_URL": "postgresql://app:***@ep-x.eu-central-1.aws.neon.tech/db", "BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_AbC123_****", "EDGEKEEPER_VERIFY_BUDGET": "5 GB", "EDGEKEEPER_GRACE_MINUTES": "60"},
         "limits": {"breaker_percent": 1.0, "verify_budget": "5 GB"},
     }  # fmt: skip
     return RunRecord.model_validate({**parts, **more})
