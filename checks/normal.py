@@ -30,7 +30,7 @@ _HTTP_URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _ACCESS_MODES = ("public", "private")
 
 
@@ -100,7 +100,7 @@ class BlobAddress:
         if match is None or self.origin is None:
             return False
         scheme, host, port = _endpoint(match)
-        protected = scheme == "https" or host in _LOOPBACK_HOSTS
+        protected = scheme == "https" or host in LOOPBACK_HOSTS
         return protected and f"{host}:{port}" == self.origin
 
 

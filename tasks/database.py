@@ -25,8 +25,8 @@ from checks.errors import (
     StoreError,
     StoreUnreachableError,
 )
+from checks.normal import LOOPBACK_HOSTS
 from tasks.queries import query
-from tasks.settings import LOOPBACK_HOSTS
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 Connector: TypeAlias = Callable[[], Connection]

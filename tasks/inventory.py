@@ -1,8 +1,6 @@
 """Writing down what a store holds: a listing spooled as Parquet, with its report beside it."""
 
-import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -36,11 +34,16 @@ async def spool(
         try:
             await _drain(store.list_batches(report), schema, writer, progress)
         except StoreError as error:
-            unreachable = isinstance(error, StoreUnreachableError) and report.objects == 0
-            report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
-            report.detail = str(error)
+            break_off(report, error)
     report.seconds = monotonic() - started
     return report
+
+
+def break_off(report: ListingReport, error: StoreError) -> None:
+    """Notes that ``error`` ended a listing: it proves no absence of what was not seen."""
+    unreachable = isinstance(error, StoreUnreachableError) and report.objects == 0
+    report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
+    report.detail = str(error)
 
 
 async def _drain(
@@ -67,17 +70,6 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         high, low = text_keys([row["location"] for row in rows])
     columns |= {"key_hi": pa.array(high), "key_lo": pa.array(low)}
     return pa.table([columns[name] for name in schema.names], schema=schema)
-
-
-def save_report(report: ListingReport, path: Path) -> None:
-    """Writes a listing's report beside its inventory."""
-    path.write_text(json.dumps(asdict(report)), encoding="utf-8")
-
-
-def load_report(path: Path) -> ListingReport:
-    """The report that :func:`save_report` wrote."""
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return ListingReport(**values | {"state": StoreState(values["state"])})
 
 
 def judge_emptiness(report: ListingReport, backend: Backend, present: int) -> None:

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from checks.cases import View
 from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
-from checks.errors import StoreError, StoreUnreachableError
+from checks.errors import StoreError
 from checks.model import Backend, StoreState
 from checks.normal import BlobAddress, LocationProblem, icp_capsule_id
 from tasks import comparison, verification
 from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
-from tasks.inventory import judge_emptiness, spool
+from tasks.inventory import break_off, judge_emptiness, spool
 from tasks.partitions import PartitionWriter, read_partition
 from tasks.progress import advancing
 from tasks.settings import Settings
@@ -80,8 +80,7 @@ def _known_capsules(workspace: matching.Workspace) -> set[str]:
 
 def is_configured(settings: Settings, backend: Backend) -> bool:
     """Whether the settings name a store for ``backend``."""
-    named = {Backend.BLOB: settings.blob_store_id, Backend.ICP: settings.canister_id}
-    return backend is Backend.NEON or bool(named[backend])
+    return backend is Backend.NEON or settings.store_name(backend) is not None
 
 
 def list_store(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> ListingReport:
@@ -117,9 +116,8 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
     except StoreError as error:  # of one store: what the others hold is not in doubt
         _nothing(directory, _SCHEMAS[backend], partitions)
-        unreachable = isinstance(error, StoreUnreachableError)
-        state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
-        return ListingReport(state, detail=str(error))
+        report = ListingReport(StoreState.INCOMPLETE)
+        break_off(report, error)
     finally:
         await store.aclose()
     return report

@@ -8,7 +8,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from checks.errors import EdgekeeperError, SchemaError
-from tasks.app_tables import AppTables, find_app_tables
+from tasks.app_tables import find_app_tables
 from tasks.database import Connection, explained, transaction, translated
 from tasks.queries import query
 from tasks.schema_objects import (
@@ -17,7 +17,6 @@ from tasks.schema_objects import (
     ObjectStatus,
     SchemaObject,
     rendered,
-    view_body,
 )
 
 AUDIT_TABLES = ("run", "finding", "repair", "verification", "check_result", "checkpoint", "ack",
@@ -89,17 +88,6 @@ def ensure_audit_schema(conn: Connection) -> None:
         conn.execute(query("audit/tables", "lock"))
         for name in ("audit_schema", *AUDIT_TABLES):
             conn.execute(query("audit/tables", name))
-
-
-def view_query(name: str, tables: AppTables) -> sql.Composed:
-    """The SELECT of one of our views on this database, for where the view itself is not there.
-
-    Raises SchemaError where a table of the app that it needs is missing.
-    """
-    body = view_body(name, tables)
-    if body is None:
-        raise SchemaError(f"{name} needs the table gallery_items, which is not there")
-    return body
 
 
 def _bring(conn: Connection, each: SchemaObject, *, dry_run: bool) -> SchemaChange:
@@ -183,5 +171,4 @@ __all__ = [
     "apply_schema",
     "ensure_audit_schema",
     "schema_status",
-    "view_query",
 ]

@@ -24,7 +24,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from checks.errors import SettingsError
-from checks.normal import BlobAddress
+from checks.model import Backend
+from checks.normal import LOOPBACK_HOSTS, BlobAddress
 
 MAINNET_ROOT_KEY = (
     "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100"
@@ -37,7 +38,6 @@ _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)?", re.IGN
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
           "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 ALL_BYTES = 2**62
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 BlobPlan = Literal["hobby", "pro", "enterprise", "unlimited"]
 
@@ -286,6 +286,11 @@ class Settings(BaseSettings):
         """The blob store's id, the fourth part of the token."""
         match = _TOKEN.fullmatch(self.blob_token.get_secret_value()) if self.blob_token else None
         return match["store_id"] if match else None
+
+    def store_name(self, backend: Backend) -> str | None:
+        """What the settings call a store, None where they name none; the database has no name."""
+        named = {Backend.BLOB: self.blob_store_id, Backend.ICP: self.canister_id}
+        return named.get(backend)
 
     @property
     def blob_address(self) -> BlobAddress | None:

@@ -21,11 +21,8 @@ ANSWER_SECONDS = 10.0
 
 def configured_identities(conn: Connection, settings: Settings) -> dict[Backend, str]:
     """What tells each configured store from any other one, without asking the stores themselves."""
-    found = {
-        Backend.NEON: _database_identity(conn),
-        Backend.BLOB: settings.blob_store_id,
-        Backend.ICP: settings.canister_id,
-    }
+    found = {backend: settings.store_name(backend) for backend in Backend}
+    found[Backend.NEON] = _database_identity(conn)
     return {backend: identity for backend, identity in found.items() if identity}
 
 
@@ -45,8 +42,7 @@ def answering(settings: Settings, backends: Collection[Backend]) -> frozenset[Ba
     They are asked side by side and for a few seconds. The database is one: it is connected already.
     Raises SettingsError where a store can't be asked with these settings, or is too old.
     """
-    named = {Backend.BLOB: settings.blob_store_id, Backend.ICP: settings.canister_id}
-    asked = [backend for backend, name in named.items() if name and backend in backends]
+    asked = [backend for backend in Backend if backend in backends and settings.store_name(backend)]
     return asyncio.run(_answering(settings, asked)) | {Backend.NEON}
 
 
