@@ -42,7 +42,6 @@ class Kind:
 
     Attributes:
         name: as it stands in all outputs.
-        rank: 0 is the gravest; where two kinds apply to one edge the graver one is reported.
         grain: what one finding is about.
         title: a heading.
         meaning: one sentence for somebody who has never seen it.
@@ -54,7 +53,6 @@ class Kind:
     """
 
     name: str
-    rank: int
     grain: Grain
     title: str
     meaning: str
@@ -68,27 +66,28 @@ class Kind:
 _AUDIT_LEDGER = "Run `edgekeeper audit --repair ledger`."
 _A_PERSON = "A person has to look: the facts are beside the finding."
 
+#: Gravest first: where two kinds apply to one edge the graver one is reported.
 _ALL = (
     Kind(
-        "lost", 0, Grain.ASSET, "Lost",
+        "lost", Grain.ASSET, "Lost",
         "The memory is there and its file was promised, but no store holds it.",
         "Look for the file in backups or with the owner; it stays open until the bytes are back.",
     ),
     Kind(
-        "hash_mismatch", 1, Grain.EDGE, "Content changed",
+        "hash_mismatch", Grain.EDGE, "Content changed",
         "The stored bytes are not those the ledger recorded, and nobody visibly wrote them since.",
         "Keep the other copies: put this one back from a verified replica.",
         content_repair="copied from a verified replica",
     ),
     Kind(
-        "size_mismatch", 2, Grain.EDGE, "Size changed",
+        "size_mismatch", Grain.EDGE, "Size changed",
         "The stored file has another length than the ledger recorded, unchanged since it was "
         "written.",
         "Keep the other copies: put this one back from a verified replica.",
         content_repair="copied from a verified replica",
     ),
     Kind(
-        "missing", 3, Grain.EDGE, "Missing",
+        "missing", Grain.EDGE, "Missing",
         "The ledger says the store holds it, and the store does not have it.",
         _AUDIT_LEDGER + " It then says so; the bytes come back by copying a verified replica.",
         ledger_repair="present=false, failed, with what was seen as the error",
@@ -96,24 +95,24 @@ _ALL = (
         takes_away=True,
     ),
     Kind(
-        "invalid_id", 4, Grain.ROW, "Invalid id",
+        "invalid_id", Grain.ROW, "Invalid id",
         "The id is not a UUID in canonical form, so nothing else can be matched with it.",
         _A_PERSON,
     ),
     Kind(
-        "invalid_location", 5, Grain.ROW, "Invalid location",
+        "invalid_location", Grain.ROW, "Invalid location",
         "The location or URL is empty, relative, foreign or unreadable, so it names no object.",
         "Correct the row in the app; where the edge alone is wrong, "
         "`edgekeeper audit --repair ledger` mends it.",
         ledger_repair="canonical location, where it is unambiguous",
     ),
     Kind(
-        "type_mismatch", 6, Grain.MEMORY, "Two types",
+        "type_mismatch", Grain.MEMORY, "Two types",
         "One memory id is used under two memory types.",
         _A_PERSON,
     ),
     Kind(
-        "external_only", 7, Grain.EDGE, "Only a link on ICP",
+        "external_only", Grain.EDGE, "Only a link on ICP",
         "The ledger says the file is on ICP, but the canister holds only a link to it.",
         _AUDIT_LEDGER + " The gallery is then no longer shown as stored forever.",
         ledger_repair="present=false for the ICP asset",
@@ -121,14 +120,14 @@ _ALL = (
         takes_away=True,
     ),
     Kind(
-        "deleted_memory", 8, Grain.MEMORY, "Deleted memory",
+        "deleted_memory", Grain.MEMORY, "Deleted memory",
         "The memory's row is gone from Neon, but edges or stored objects are left of it.",
         _AUDIT_LEDGER + " What is left in the stores is then listed as orphaned.",
         ledger_repair="edges whose object is gone: present=false",
         takes_away=True,
     ),
     Kind(
-        "stuck", 9, Grain.EDGE, "Stuck",
+        "stuck", Grain.EDGE, "Stuck",
         "A copy has been under way for longer than any copy takes.",
         _AUDIT_LEDGER,
         ledger_repair="idle if it is all there, else failed",
@@ -136,69 +135,69 @@ _ALL = (
         takes_away=True,
     ),
     Kind(
-        "stale_hash", 10, Grain.EDGE, "Ledger behind",
+        "stale_hash", Grain.EDGE, "Ledger behind",
         "The bytes were visibly written after the ledger row: the ledger is behind.",
         "Run `edgekeeper audit --verify all --repair ledger`.",
         ledger_repair="hash and size as read",
     ),
     Kind(
-        "unmarked", 11, Grain.EDGE, "Not marked",
+        "unmarked", Grain.EDGE, "Not marked",
         "The store holds it, but the ledger says it does not.",
         _AUDIT_LEDGER,
         ledger_repair="present=true as observed, idle, error cleared",
     ),
     Kind(
-        "untracked", 12, Grain.EDGE, "Untracked",
+        "untracked", Grain.EDGE, "Untracked",
         "The memory and its object are there, but the ledger has no row for them.",
         _AUDIT_LEDGER,
         ledger_repair="edge inserted as observed",
     ),
     Kind(
-        "sync_failed", 13, Grain.EDGE, "Copy failed",
+        "sync_failed", Grain.EDGE, "Copy failed",
         "The last copy to this store failed and nothing is there.",
         "Copy it again from a store that has it.",
         content_repair="copied again",
     ),
     Kind(
-        "stale_failure", 14, Grain.EDGE, "Outdated failure",
+        "stale_failure", Grain.EDGE, "Outdated failure",
         "The ledger shows a failure, but the object is there and right.",
         _AUDIT_LEDGER,
         ledger_repair="idle, error cleared",
     ),
     Kind(
-        "dangling_edge", 15, Grain.EDGE, "Dangling edge",
+        "dangling_edge", Grain.EDGE, "Dangling edge",
         "The ledger has a row for a memory that exists nowhere.",
         _AUDIT_LEDGER,
         ledger_repair="edge deleted (it can be put back)",
         takes_away=True,
     ),
     Kind(
-        "unverifiable", 16, Grain.EDGE, "Unverifiable",
+        "unverifiable", Grain.EDGE, "Unverifiable",
         "The object is there, but its bytes could not be read and compared.",
         "Run the audit again with --verify; if it stays, look at the store.",
     ),
     Kind(
-        "icp_only", 17, Grain.MEMORY, "Only on ICP",
+        "icp_only", Grain.MEMORY, "Only on ICP",
         "The canister holds a memory that Neon has never had.",
         _AUDIT_LEDGER + " It is then tracked as a memory that lives on ICP alone.",
         ledger_repair="the ICP edges inserted",
         always_info=True,
     ),
     Kind(
-        "hash_unknown", 18, Grain.EDGE, "No hash recorded",
+        "hash_unknown", Grain.EDGE, "No hash recorded",
         "The object is there, but the ledger has no hash to compare it with.",
         "Run `edgekeeper audit --verify all --repair ledger` to read the bytes and record it.",
         ledger_repair="hash filled in, once the bytes were read",
         always_info=True,
     ),
     Kind(
-        "orphaned", 19, Grain.OBJECT, "Orphaned",
+        "orphaned", Grain.OBJECT, "Orphaned",
         "A stored object that nothing refers to any more, beside others that are in use.",
         "Nothing: it may be removed once it was seen for several runs over days.",
         always_info=True,
     ),
     Kind(
-        "unclassified", 20, Grain.OBJECT, "Unclassified",
+        "unclassified", Grain.OBJECT, "Unclassified",
         "A stored object in a place where nothing is known to be edgekeeper's business.",
         "Name its folder in EDGEKEEPER_BLOB_IGNORE if it is no memory.",
         always_info=True,
@@ -207,3 +206,9 @@ _ALL = (
 
 #: Every kind by its name, gravest first.
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+_RANKS = {name: rank for rank, name in enumerate(KINDS)}
+
+
+def rank(kind: str) -> int:
+    """How grave a kind is, 0 the gravest; one that another version knew comes last."""
+    return _RANKS.get(kind, len(_RANKS))

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from checks.kinds import KINDS
+from checks.kinds import KINDS, rank
 from checks.model import RunStatus, StoreState
 from checks.run import SEVERITIES, RunRecord, Severity, side_of, utc
 from tasks.pages import STORE_NAMES
@@ -170,16 +170,11 @@ def _groups(run: RunRecord, frame: pd.DataFrame) -> tuple[Group, ...]:
             key=lambda group: (
                 not group.wants_somebody,
                 SEVERITIES.index(group.severity),
-                _rank(group.kind),
+                rank(group.kind),
                 group.kind,
             ),
         )
     )
-
-
-def _rank(kind: str) -> int:
-    """How grave a kind is; one that is not in the table comes last."""
-    return KINDS[kind].rank if kind in KINDS else len(KINDS)
 
 
 def _group(run: RunRecord, kind: str, rows: pd.DataFrame) -> Group:

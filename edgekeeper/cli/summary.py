@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from checks.kinds import KINDS
+from checks.kinds import KINDS, rank
 from checks.model import RepairPolicy, RepairState, RunStatus, StoreState
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _kinds(run: "RunRecord") -> list[tuple[str, int, str, str]]:
     for finding in run.findings:
         severities.setdefault(finding.kind, Counter())[finding.severity] += 1
         repairs.setdefault(finding.kind, Counter())[finding.repair] += 1
-    order = sorted(run.counts, key=lambda kind: KINDS[kind].rank if kind in KINDS else len(KINDS))
+    order = sorted(run.counts, key=rank)
     return [
         (
             kind,
