@@ -39,7 +39,7 @@ demo: $(STAMP)
 	$(BIN)/edgekeeper demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --durations=15 -o faulthandler_timeout=300
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations=15 -o faulthandler_timeout=300
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --durations=12
