@@ -9,12 +9,12 @@ so that none is left open by accident.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import psycopg
 import stamina
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from checks.errors import (
@@ -25,13 +25,12 @@ from checks.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from checks.normal import LOOPBACK_HOSTS
+from tasks.conninfo import completed
 from tasks.queries import query
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 Connector: TypeAlias = Callable[[], Connection]
 
-CONNECT_TIMEOUT_SECONDS = 15
 CONNECT_ATTEMPTS = 5
 _WRONG_PASSWORD = re.compile(
     r"password authentication failed|role .* does not exist|no password supplied"
@@ -63,7 +62,7 @@ def connect(
 
     Raises SettingsError, AccessRefusedError or StoreUnreachableError; none repeats the password.
     """
-    conninfo = _conninfo(url, purpose)
+    conninfo = completed(url, purpose)
     try:
         for attempt in stamina.retry_context(
             on=_is_worth_a_retry, attempts=attempts, timeout=90, wait_initial=1, wait_max=16
@@ -136,26 +135,6 @@ def explained(error: psycopg.Error) -> EdgekeeperError:
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return StoreUnreachableError(f"The connection to the database was lost: {told}.")
     return StoreError(f"The database could not do what was asked: {told}.")
-
-
-def _conninfo(url: str, purpose: str) -> str:
-    """The connection string completed with what we always want."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # libpq repeats the string, and so the password, in its message
-        raise SettingsError(
-            "The connection string of the database can't be parsed. "
-            "Example: postgresql://user:password@host/db?sslmode=require"
-        ) from None
-    wanted: dict[str, Any] = {"application_name": purpose, "client_encoding": "UTF8"}
-    if "connect_timeout" not in given:
-        wanted["connect_timeout"] = CONNECT_TIMEOUT_SECONDS
-    host = str(given.get("host") or "")
-    is_here = host in LOOPBACK_HOSTS or host.startswith("/") or not host
-    if "sslmode" not in given and not is_here:
-        wanted["sslmode"] = "require"
-    return make_conninfo(url, **wanted)
 
 
 def _is_worth_a_retry(error: Exception) -> bool:

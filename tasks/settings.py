@@ -8,11 +8,9 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import platformdirs
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import (
     AliasChoices,
     Field,
@@ -26,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from checks.errors import SettingsError
 from checks.model import Backend
 from checks.normal import LOOPBACK_HOSTS, BlobAddress
+from tasks.conninfo import parameters_of, require_protection
 
 MAINNET_ROOT_KEY = (
     "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100"
@@ -34,6 +33,7 @@ MAINNET_ROOT_KEY = (
     "b01291091c5f87b98883463f98091a0baaae"
 )
 _TOKEN = re.compile(r"vercel_blob_rw_(?P<store_id>[A-Za-z0-9]+)_(?P<secret>.+)")
+_MISREAD = re.compile(r"[\x00-\x20\x7f\\]")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
           "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
@@ -75,42 +75,25 @@ def local_path(home: str) -> Path:
     return Path(rest if mark else home).expanduser().absolute()
 
 
-def _split(url: str) -> SplitResult | None:
-    """The parts of ``url``; None where its host or port is none."""
+def _require_http(url: str) -> None:
+    """Raises ValueError where ``url`` is no http(s) URL, or plain http over a network.
+
+    A space, a control character or a backslash in it is read otherwise by every parser.
+    """
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0
     except ValueError:  # its text may repeat the password
-        return None
-    return parts if usable else None
-
-
-def _require_http(url: str) -> None:
-    """Raises ValueError where ``url`` is no http(s) URL."""
-    parts = _split(url)
-    if parts is None or parts.scheme not in ("http", "https"):
-        raise ValueError("it is no http(s) URL")
+        usable = False
+    if not usable or parts.scheme not in ("http", "https") or _MISREAD.search(url):
+        raise ValueError("it is no http(s) URL") from None
+    if parts.scheme == "http" and not is_loopback(url):
+        raise ValueError("plain http is allowed for this machine only; use https")
 
 
 def is_loopback(url: str) -> bool:
     """Whether ``url`` leads to this machine."""
     return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
-
-
-def _insecure_mode(url: str) -> str | None:
-    """The ``sslmode`` of a connection string that would send plain text over a network, else None.
-
-    Read as libpq reads it: a ``host`` or ``hostaddr`` in the query wins over the URL's own host.
-    """
-    try:
-        parameters = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # its text may repeat the password
-        raise ValueError("it is no postgresql:// connection string") from None
-    named = (str(parameters.get(name) or "") for name in ("host", "hostaddr"))
-    hosts = [host.lower() for each in named for host in each.split(",") if host]
-    local = all(host in LOOPBACK_HOSTS or host.startswith("/") for host in hosts)
-    mode = str(parameters.get("sslmode"))
-    return None if local or mode not in ("disable", "allow", "prefer") else mode
 
 
 class Settings(BaseSettings):
@@ -209,14 +192,7 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        parts = _split(value.get_secret_value())
-        if parts is None or parts.scheme not in ("postgres", "postgresql"):
-            raise ValueError("it is no postgresql:// connection string")
-        mode = _insecure_mode(value.get_secret_value())
-        if mode is not None:
-            raise ValueError(
-                f"sslmode={mode} sends family data unprotected; use sslmode=verify-full"
-            )
+        require_protection(parameters_of(value.get_secret_value()))
         return value
 
     @field_validator("blob_token")
@@ -232,8 +208,6 @@ class Settings(BaseSettings):
         _require_http(value)
         if "@" in urlsplit(value).netloc:
             raise ValueError("a user or password has no place in it; leave that out")
-        if value.lower().startswith("http:") and not is_loopback(value):
-            raise ValueError("plain http is allowed for this machine only; use https")
         return value.rstrip("/")
 
     @field_validator("heartbeat_url")

@@ -41,6 +41,7 @@ def doctor(out: Output) -> int:
     """Show the effective settings, secrets masked, and ask each store whether it is there.
 
     Writes nothing, and takes ten seconds at most. Each problem comes with what to do about it.
+    Warns of secrets that others on this machine can read, and of a database that is not checked.
 
     Example: edgekeeper doctor
 
@@ -50,6 +51,7 @@ def doctor(out: Output) -> int:
     database; 3 a configured store does not answer, or refuses; 5 internal error.
     """
     from tasks import log  # noqa: PLC0415 - --help does without
+    from tasks.precautions import precautions  # noqa: PLC0415
     from tasks.settings import load_settings, masked  # noqa: PLC0415
 
     settings = load_settings()
@@ -72,12 +74,17 @@ def doctor(out: Output) -> int:
     for each in found:
         if each.remedy:
             out.say(f"{each.store}: {each.remedy}", "warning")
-    out.json({"settings": shown, "stores": [asdict(each) for each in found]})
-    return _verdict(out, found)
+    warnings = precautions(settings)
+    for warning in warnings:
+        out.warn(warning)
+    out.json(
+        {"settings": shown, "stores": [asdict(each) for each in found], "warnings": warnings}
+    )  # fmt: skip
+    return _verdict(out, found, careful=not warnings)
 
 
-def _verdict(out: Output, found: list[Diagnosis]) -> int:
-    """Says what comes next; gives the exit code."""
+def _verdict(out: Output, found: list[Diagnosis], *, careful: bool) -> int:
+    """Says what comes next; gives the exit code. ``careful``: there was nothing to warn of."""
     states = {each.store: each.state for each in found}
     if out.quiet or out.only_json:  # then nothing was said of it yet
         for each in found:
@@ -90,7 +97,7 @@ def _verdict(out: Output, found: list[Diagnosis]) -> int:
         return _EXIT_SETTINGS
     if UNREACHABLE in states.values():
         return _EXIT_UNREACHABLE
-    if not any(each.remedy for each in found):
+    if careful and not any(each.remedy for each in found):
         out.say("All is well. Next: edgekeeper audit", "good")
     return _EXIT_OK
 

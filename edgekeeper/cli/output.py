@@ -83,6 +83,11 @@ class Output:
         """Says what a person must know although nothing is wrong, also with ``--quiet``."""
         self._console(to_stderr=True).print(_shown(message), soft_wrap=True)
 
+    def warn(self, message: str) -> None:
+        """Says what is not wrong yet but should not stay as it is, also with ``--quiet``."""
+        warning = f"[yellow]Warning:[/] {_shown(message)}"
+        self._console(to_stderr=True).print(warning, soft_wrap=True)
+
     def progress(self, text: str) -> None:
         """Says what is being done."""
         if not self.quiet:

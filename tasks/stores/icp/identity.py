@@ -94,7 +94,8 @@ def load_identity(pem: str | None) -> Identity:
     """
     if pem is None:
         return AnonymousIdentity()
-    text = pem if _PEM_MARK in pem else _read_pem(pem)
+    path = path_of(pem)
+    text = pem if path is None else _read_pem(path)
     if _SEC1_MARK in text:  # openssl writes the curve's parameters in front of the key
         text = text[text.index(_SEC1_MARK) :]
     try:
@@ -124,9 +125,14 @@ def _load_pem(pem: bytes) -> PrivateKeyTypes:
     return load_pem_private_key(pem, password=None)
 
 
-def _read_pem(path: str) -> str:
+def path_of(pem: str) -> Path | None:
+    """Where the PEM is read from; None where it was given itself."""
+    return None if _PEM_MARK in pem else Path(pem).expanduser()
+
+
+def _read_pem(path: Path) -> str:
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with path.open("rb") as file:
             return file.read(_MAX_PEM_BYTES).decode("ascii")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text file"
