@@ -68,7 +68,8 @@ class Partition:
     Attributes:
         edges: columns of ``columns.LEDGER`` and ``malformed`` (bool): the location names nothing.
         rows: columns of ``columns.NEON_INVENTORY``, ``pathname``, ``url_problem`` (text or null).
-        blobs: ``key_hi, key_lo, memory_type, artifact`` and the object columns: objects seen.
+        blobs: ``key_hi, key_lo, memory_type, artifact`` and the object columns: objects seen;
+            ``of_row``: the object that the row's url names where the edge names another.
         replicas: as ``columns.ICP_INVENTORY``, keyed by the memory the canister memory belongs to,
             ``edge_type`` its type in the ledger where an edge's location ties the two together.
         hashes: ``key_hi, key_lo, memory_type, backend, outcome, read_size, sha256, md5``.
@@ -86,7 +87,8 @@ class Cases:
     """All cases of a partition.
 
     Attributes:
-        memories: ``key_hi, key_lo, memory_type, memory_id`` and the row's columns, one per memory.
+        memories: ``key_hi, key_lo, memory_type, memory_id`` and the row's columns, one per memory;
+            ``row_object_*`` of the object that its url names where its edge names another.
         memory: state of each memory's row, shape (memories,).
         edge, object, sync, verdict: states, shape (memories, 6).
         edges: the ledger rows, indexed by case.
@@ -146,6 +148,15 @@ class Cases:
         named: NDArray[np.object_] = self.edges["named"].reindex(cases).to_numpy(dtype=object)
         return named
 
+    def url_differs(self) -> NDArray[np.bool_]:
+        """The memories whose url names another object than their blob edge, shape (memories,)."""
+        named = pd.Series(self.blob_named(), dtype=object)
+        url = self.memories["row_pathname"].astype(object)
+        differs: NDArray[np.bool_] = (named.notna() & url.notna() & (named != url)).to_numpy(
+            dtype=bool
+        )
+        return differs
+
     def _verified_elsewhere(self) -> NDArray[np.bool_]:
         """Whether another store's copy of the asset was read and equals its edge's hash."""
         if self.hashes.empty:
@@ -204,6 +215,7 @@ def build(partition: Partition, view: View) -> Cases:
     has_row = np.zeros(count, dtype=bool)
     has_row[row_at] = True
     memories = _with_rows(memories, partition.rows, row_at)
+    memories = _with_row_objects(memories, partition.blobs, index)
 
     edge, sync = _edge_states(edges, count, view)
     hashes = _hashes(partition.hashes, index)
@@ -271,6 +283,16 @@ def _with_rows(
     return pd.concat([memories, wanted], axis=1)
 
 
+def _with_row_objects(
+    memories: pd.DataFrame, blobs: pd.DataFrame, index: pd.MultiIndex
+) -> pd.DataFrame:
+    """The memories with the object that the row's url names, where the edge names another."""
+    named = blobs[blobs["of_row"].to_numpy(dtype=bool)]
+    wanted = named[OBJECT_COLUMNS].set_axis(_positions(named, index)).add_prefix("row_")
+    wanted = wanted[~wanted.index.duplicated()].reindex(range(len(memories)))
+    return pd.concat([memories, wanted], axis=1)
+
+
 def _objects(partition: Partition, replicas: pd.DataFrame, index: pd.MultiIndex) -> pd.DataFrame:
     """What the three stores hold, indexed by case, with the object columns and ``is_link``."""
     rows = partition.rows
@@ -292,7 +314,8 @@ def _objects(partition: Partition, replicas: pd.DataFrame, index: pd.MultiIndex)
         is_link=~replicas["asset_there"].astype(bool),
         declared_sha256=replicas["declared_sha256"],
     )  # fmt: skip
-    blobs = partition.blobs.assign(is_link=False, backend=Backend.BLOB.value)
+    blobs = partition.blobs[~partition.blobs["of_row"].to_numpy(dtype=bool)]
+    blobs = blobs.drop(columns="of_row").assign(is_link=False, backend=Backend.BLOB.value)
     parts = [
         neon.assign(artifact=Artifact.METADATA.value), contents,
         icp.assign(artifact=Artifact.METADATA.value), assets, blobs,

@@ -66,7 +66,7 @@ def describe(case: dict[str, Any]) -> dict[str, Any]:
         "expected": _json(_expected(case)),
         "observed": _json(_observed(case)),
         "evidence": _evidence(case).value,
-        "explanation": _SENTENCES[kind](case),
+        "explanation": _SENTENCES[kind](case) + _besides(case),
         "repair": RepairState.NONE.value,
         "repair_detail": None,
     }
@@ -108,13 +108,31 @@ def _observed(case: dict[str, Any]) -> dict[str, Any]:
     """What the store was seen to hold."""
     read = case.get("outcome") == "read"
     there = case.get("object_state") == Object.THERE and case.get("outcome") != "gone"
-    return {"present": there} | _known(
+    return (
+        {"present": there}
+        | _known(
+            {
+                "location": case.get("object_location"),
+                "content_hash": case.get("sha256") if read else None,
+                "size_bytes": case.get("read_size") if read else case.get("object_size"),
+                "written_at": case.get("object_written_at"),
+                "link_only": True if case.get("object_state") == Object.LINK else None,
+            }
+        )
+        | _beside_the_url(case)
+    )
+
+
+def _beside_the_url(case: dict[str, Any]) -> dict[str, Any]:
+    """What is where the row's url says, where that is the question."""
+    if case["kind"] != "location_conflict":
+        return {}
+    there = case.get("row_object_version") is not None
+    return {"url_present": there} | _known(
         {
-            "location": case.get("object_location"),
-            "content_hash": case.get("sha256") if read else None,
-            "size_bytes": case.get("read_size") if read else case.get("object_size"),
-            "written_at": case.get("object_written_at"),
-            "link_only": True if case.get("object_state") == Object.LINK else None,
+            "url_location": case.get("row_pathname"),
+            "url_size_bytes": case.get("row_object_size"),
+            "url_written_at": case.get("row_object_written_at"),
         }
     )
 
@@ -210,6 +228,29 @@ def _stuck(case: dict[str, Any]) -> str:
     )
 
 
+def _besides(case: dict[str, Any]) -> str:
+    """What else applies to the edge: of several kinds only the gravest is a finding."""
+    named = [KINDS[name] for name in (case.get("besides") or "").split(", ") if name in KINDS]
+    return "".join(
+        f" It is also {kind.name}: {kind.meaning[0].lower()}{kind.meaning[1:]}" for kind in named
+    )
+
+
+def _conflict(case: dict[str, Any]) -> str:
+    own = case.get("object_state") == Object.THERE
+    other = case.get("row_object_version") is not None
+    return (
+        f"For {_what(case)} the ledger names {case.get('named')} in {_where(case)}"
+        f"{_seen(own, case.get('object_written_at'))}, the row's url names "
+        f"{case.get('row_pathname')}{_seen(other, case.get('row_object_written_at'))}."
+        f"{'' if own else ' The app may have moved it: the edge is not turned off on a guess.'}"
+    )
+
+
+def _seen(there: bool, written_at: Any) -> str:  # noqa: FBT001 - reads well where it is called
+    return f" (there, written {_day(written_at)})" if there else " (not there)"
+
+
 def _bad_location(case: dict[str, Any]) -> str:
     problem = case.get("location_problem") or case.get("row_url_problem") or "it is empty"
     if case.get("edge_id") is not None and case.get("malformed"):
@@ -230,6 +271,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "stale_hash": _stale_hash,
     "stuck": _stuck,
     "invalid_location": _bad_location,
+    "location_conflict": _conflict,
     "invalid_id": lambda c: (
         f"{_where(c).capitalize()} has a {c['memory_type']} under an id that is no canonical UUID."
     ),

@@ -6,14 +6,15 @@ contents agree (:func:`_compare`), and what a memory's cases mean together (:fun
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from checks.cases import ASSET_SLOTS, SLOT_NUMBER, WIDTH, Cases, View
+from checks.locations import report_conflicts, row_object_there
 from checks.model import Artifact, Backend
+from checks.reported import Reported
 from checks.states import Edge, Memory, Object, Sync, Verdict
 
 #: Kinds that follow from the state table's verdict alone.
@@ -56,18 +57,23 @@ def judge(cases: Cases, view: View) -> Judgement:
     """All findings of a partition except those about objects that no memory is known for."""
     whole = _memory_kinds(cases, view)
     settled = np.isin(whole, ["dangling_edge", "deleted_memory", "icp_only", "type_mismatch", "-"])
-    kinds = np.full(cases.verdict.shape, "", dtype=object)
+    reported = Reported.nothing(cases.verdict.shape)
     for verdict, kind in _KIND_OF_VERDICT.items():
-        kinds[(cases.verdict == verdict) & ~settled[:, None]] = kind
-    _compare(cases, kinds, settled)
-    _apply_grace(cases, kinds, view)
+        reported.add(np.flatnonzero((cases.verdict == verdict) & ~settled[:, None]), kind)
+    _name_hanging_copies(cases, reported)
+    _compare(cases, reported, settled)
+    report_conflicts(cases, reported, settled)
+    _apply_grace(cases, reported, view)
 
-    parts = [cases.frame(kinds != "").assign(kind=kinds[kinds != ""])]
+    chosen = reported.kind != ""
+    parts = [
+        cases.frame(chosen).assign(kind=reported.kind[chosen], besides=reported.besides[chosen])
+    ]
     parts += _whole_memory_findings(cases, whole, view)
     parts.append(_on_asset(cases, _lost(cases, settled, view)).assign(kind="lost"))
-    parts.append(_bad_urls(cases, kinds, settled))
+    parts.append(_bad_urls(cases, reported, settled))
     findings = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    return Judgement(findings, _parts(cases, whole), *_agreement(cases, kinds, whole))
+    return Judgement(findings, _parts(cases, whole), *_agreement(cases, reported, whole))
 
 
 def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
@@ -106,7 +112,13 @@ def _blind(cases: Cases, view: View) -> NDArray[np.bool_]:
     return unknown
 
 
-def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_]) -> None:
+def _name_hanging_copies(cases: Cases, reported: Reported) -> None:
+    """Says of what is missing that a copy of it hangs: the state table gives the graver verdict."""
+    hangs = (cases.sync == Sync.OLD) & (reported.kind == "missing")
+    reported.add(np.flatnonzero(hangs), "stuck")
+
+
+def _compare(cases: Cases, reported: Reported, settled: NDArray[np.bool_]) -> None:
     """Compares the contents where ledger and store agree that an asset is there."""
     comparable = np.isin(cases.verdict, [Verdict.COMPARE, Verdict.STALE_FAILURE, Verdict.UNMARKED])
     chosen = comparable & ~settled[:, None]
@@ -115,7 +127,6 @@ def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_
     edges = cases.edges[["size_bytes", "content_hash", "updated_at", "created_at"]].reindex(case)
     objects = cases.objects[["object_size", "object_written_at"]].reindex(case)
     hashes = cases.hashes[["outcome", "read_size", "sha256"]].reindex(case)
-    flat = kinds.reshape(-1)
 
     read = (hashes["outcome"] == "read").to_numpy(dtype=bool)
     size = objects["object_size"].where(~read, hashes["read_size"])
@@ -124,18 +135,14 @@ def _compare(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_
     edge_written = edges["updated_at"].fillna(edges["created_at"])
     written = (objects["object_written_at"] > edge_written).to_numpy(dtype=bool)
     unread = hashes["outcome"].isin(["changed", "failed"]).to_numpy(dtype=bool)
-    conditions = [
-        (size_differs | hash_differs) & written,
-        size_differs,
-        hash_differs,
-        unread & (flat[case] != "unmarked"),
-        flat[case] != "",
-        edges["content_hash"].isna().to_numpy(dtype=bool),
-    ]
-    kinds_then: list[Any] = [
-        "stale_hash", "size_mismatch", "hash_mismatch", "unverifiable", flat[case], "hash_unknown",
-    ]  # fmt: skip
-    flat[case] = np.select(conditions, kinds_then, "")
+    unread = unread & ~size_differs & (reported.of(case) != "unmarked")
+    reported.add(case[(size_differs | hash_differs) & written], "stale_hash")
+    reported.add(case[size_differs & ~written], "size_mismatch")
+    reported.add(case[hash_differs & ~size_differs & ~written], "hash_mismatch")
+    # What could not be read is not known to be right: its failure is not called outdated.
+    reported.supersede(case[unread], "unverifiable")
+    unhashed = edges["content_hash"].isna().to_numpy(dtype=bool)
+    reported.add(case[unhashed & (cases.edge.ravel()[case] == Edge.TRUE)], "hash_unknown")
 
 
 def _differ(left: pd.Series, right: pd.Series) -> NDArray[np.bool_]:
@@ -143,13 +150,12 @@ def _differ(left: pd.Series, right: pd.Series) -> NDArray[np.bool_]:
     return ((left != right) & left.notna() & right.notna()).to_numpy(dtype=bool)
 
 
-def _apply_grace(cases: Cases, kinds: NDArray[np.object_], view: View) -> None:
+def _apply_grace(cases: Cases, reported: Reported, view: View) -> None:
     """Takes back what is said of objects and rows young enough to be in flight."""
-    flat = kinds.reshape(-1)
-    case = np.flatnonzero(np.isin(flat, _GRACE_KINDS))
+    case = np.flatnonzero(np.isin(reported.kind, _GRACE_KINDS))
     object_young = _after(cases.objects.reindex(case)["object_written_at"], view.grace_after)
     row_young = _after(cases.memories["row_created_at"].iloc[case // WIDTH], view.grace_after)
-    flat[case[object_young | row_young]] = ""
+    reported.withdraw(case[object_young | row_young])
 
 
 def _after(times: pd.Series, moment: datetime) -> NDArray[np.bool_]:
@@ -218,7 +224,7 @@ def _lost(cases: Cases, settled: NDArray[np.bool_], view: View) -> NDArray[np.bo
     assets[ASSET_SLOTS] = True
     promised = (cases.edge[:, assets] != Edge.NONE).any(axis=1)
     promised = promised | cases.memories["row_pathname"].notna().to_numpy(dtype=bool)
-    held = (cases.object[:, assets] == Object.THERE).any(axis=1)
+    held = (cases.object[:, assets] == Object.THERE).any(axis=1) | row_object_there(cases)
     doubt = _blind(cases, view)[:, assets].any(axis=1)
     doubt |= (cases.sync[:, assets] == Sync.YOUNG).any(axis=1)
     doubt |= (cases.edge[:, assets] == Edge.MALFORMED).any(axis=1)
@@ -235,19 +241,19 @@ def _may_be_elsewhere(cases: Cases) -> NDArray[np.bool_]:
     return foreign
 
 
-def _bad_urls(cases: Cases, kinds: NDArray[np.object_], settled: NDArray[np.bool_]) -> pd.DataFrame:
+def _bad_urls(cases: Cases, reported: Reported, settled: NDArray[np.bool_]) -> pd.DataFrame:
     """Rows whose own URL names no object of the store, where the edge is not already reported."""
     bad = cases.memories["row_url_problem"].notna().to_numpy(dtype=bool)
-    bad = bad & (kinds[:, _BLOB_ASSET] != "invalid_location") & ~settled
+    bad = bad & (reported.kind[:, _BLOB_ASSET] != "invalid_location") & ~settled
     return _on_asset(cases, bad).assign(kind="invalid_location")
 
 
 def _agreement(
-    cases: Cases, kinds: NDArray[np.object_], whole: NDArray[np.object_]
+    cases: Cases, reported: Reported, whole: NDArray[np.object_]
 ) -> tuple[int, int, int]:
     """Edges seen, edges something could be concluded about, edges that agree."""
     edges = cases.edge != Edge.NONE
     silent = np.isin(cases.verdict, [Verdict.UNKNOWN, Verdict.IN_FLIGHT]) | (whole == "-")[:, None]
     compared = edges & ~silent
-    agree = compared & (kinds == "") & (whole == "")[:, None]
+    agree = compared & ~reported.edges_reported() & (whole == "")[:, None]
     return int(edges.sum()), int(compared.sum()), int(agree.sum())

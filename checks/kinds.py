@@ -112,6 +112,12 @@ _ALL = (
         _A_PERSON,
     ),
     Kind(
+        "location_conflict", Grain.ASSET, "Two locations",
+        "The ledger's location and the row's URL name different objects for the same file.",
+        _A_PERSON + " Correct the url in the app, or the ledger with "
+        "`edgekeeper resolve {fingerprint}`.",
+    ),
+    Kind(
         "external_only", Grain.EDGE, "Only a link on ICP",
         "The ledger says the file is on ICP, but the canister holds only a link to it.",
         _AUDIT_LEDGER + " The gallery is then no longer shown as stored forever.",

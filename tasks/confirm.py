@@ -226,12 +226,27 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     version = case["read_version"] if read else case.get("object_version")
     wrong = case["size_bytes"] if kind == "size_mismatch" and not read else None
     claims = [Claim(lookup, state, version, wrong)] if lookup else []
+    if case.get("artifact") == Artifact.ASSET and kind in ("location_conflict", "missing"):
+        claims += _at_the_url(case)
     if kind == "dangling_edge":
         claims += [
             Claim(place, Object.ABSENT) for place in _remains(case)
             if place[0] in stores and place[0] is not backend
         ]  # fmt: skip
     return claims
+
+
+def _at_the_url(case: dict[str, Any]) -> list[Claim]:
+    """What was concluded about the object that the row's url names where the edge names another.
+
+    The app may have moved the file there: then it is not missing.
+    """
+    url = case.get("row_pathname")
+    if case["backend"] != Backend.BLOB or not url or url == case.get("named"):
+        return []
+    version = case.get("row_object_version")
+    state = Object.ABSENT if version is None else Object.THERE
+    return [Claim((Backend.BLOB, Artifact.ASSET, url), state, version)]
 
 
 def _remains(case: dict[str, Any]) -> list[Lookup]:

@@ -40,7 +40,7 @@ _EXPECTING = (
 _EXPECTED_BLOB = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), *_MEMORY.items(),
      ("memory_type", pa.string()), ("artifact", pa.string()), ("location", pa.string()),
-     ("deleted", pa.bool_())]
+     ("deleted", pa.bool_()), ("of_row", pa.bool_())]
 )  # fmt: skip
 _EXPECTED_REPLICA = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), *_MEMORY.items(),
@@ -48,8 +48,9 @@ _EXPECTED_REPLICA = pa.schema(
 )  # fmt: skip
 _SEEN_BLOB = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), ("memory_type", pa.string()),
-     ("artifact", pa.string()), ("object_location", pa.string()), ("object_size", pa.int64()),
-     ("object_version", pa.string()), ("object_written_at", pa.timestamp("us", tz="UTC"))]
+     ("artifact", pa.string()), ("of_row", pa.bool_()), ("object_location", pa.string()),
+     ("object_size", pa.int64()), ("object_version", pa.string()),
+     ("object_written_at", pa.timestamp("us", tz="UTC"))]
 )  # fmt: skip
 _SEEN_REPLICA = columns.ICP_INVENTORY.append(pa.field("owner_id", pa.string()))
 _LEFT_OVER = pa.schema(
@@ -185,16 +186,23 @@ def _write(writer: PartitionWriter, frame: pd.DataFrame, natural_key: str) -> No
 
 
 def _expected_blobs(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Which pathname each memory's blob should have: the edge's own, else the row's."""
+    """Which pathname each memory's blob should have: the edge's own, else the row's.
+
+    Where both name one and they differ, the row's too, marked ``of_row``.
+    """
     by = [*_KEY, "memory_type"]
     paths = rows.loc[rows["pathname"].notna(), [*by, "pathname"]]
     blob = edges.loc[edges["backend"] == Backend.BLOB, [*by, "artifact", "named"]]
     blob = blob.merge(paths, "outer", by)
     blob["artifact"] = blob["artifact"].fillna(Artifact.ASSET.value)
     blob["location"] = blob["named"].fillna(blob["pathname"])
+    differs = blob["pathname"].notna() & (blob["pathname"] != blob["location"])
+    other = blob[differs & (blob["artifact"] == Artifact.ASSET.value)]
+    other = other.assign(location=other["pathname"], of_row=True)
+    blob = pd.concat([blob.assign(of_row=False), other], ignore_index=True)
     blob = blob[blob["location"].notna()].merge(_deleted(edges, rows), "left", by)
     blob["deleted"] = blob["deleted"].notna()
-    return blob[[*by, "artifact", "location", "deleted"]]
+    return blob[[*by, "artifact", "location", "deleted", "of_row"]]
 
 
 def _deleted(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -136,9 +136,10 @@ class Bench:
         self.findings.append(Finding(kind, *key, needs=needs))
         self.settled_edges.add(edge)
 
-    def report_lost(self, memory: Candidate) -> None:
-        """An audit must find that no store holds the memory's asset."""
-        self.findings.append(Finding("lost", memory.memory_id, memory.memory_type, "asset"))
+    def report_asset(self, kind: str, memory: Candidate, needs: Needs = "listing") -> None:
+        """An audit must find this of the memory's asset as a whole."""
+        finding = Finding(kind, memory.memory_id, memory.memory_type, "asset", needs=needs)
+        self.findings.append(finding)
         self.settled_edges.add(memory.asset)
 
     def report_memory(self, finding: Finding) -> None:

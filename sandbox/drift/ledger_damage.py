@@ -94,13 +94,13 @@ def _letter_changed_in_text(bench: Bench) -> bool:
     memory = bench.pick("hashed AND memory_type = 'note'")
     if memory is None:
         return False
-    query = sql.SQL("SELECT content FROM {} WHERE id = %s").format(_table(bench, memory))
+    query = sql.SQL("SELECT content FROM {} WHERE id = %s").format(table_of(bench, memory))
     row = bench.database.execute(query, (memory.memory_id,)).fetchone()
     content: str = row[0] if row else ""
     position = next(i for i, letter in enumerate(content) if letter in string.ascii_lowercase)
     other = "x" if content[position] != "x" else "y"
     changed = content[:position] + other + content[position + 1 :]
-    update = sql.SQL("UPDATE {} SET content = %s WHERE id = %s").format(_table(bench, memory))
+    update = sql.SQL("UPDATE {} SET content = %s WHERE id = %s").format(table_of(bench, memory))
     bench.sql(update, changed, memory.memory_id)
     bench.report("hash_mismatch", memory.asset, "bytes")
     return True
@@ -221,7 +221,7 @@ def _row_deleted(bench: Bench) -> bool:
     )
     if memory is None:
         return False
-    delete = sql.SQL("DELETE FROM {} WHERE id = %s").format(_table(bench, memory))
+    delete = sql.SQL("DELETE FROM {} WHERE id = %s").format(table_of(bench, memory))
     bench.sql(delete, memory.memory_id)
     tables = bench.directory.tables
     for table in (tables.gallery_items, tables.memory_shares):
@@ -271,13 +271,14 @@ def _set_url(bench: Bench, url: str | None) -> bool:
     if memory is None:
         return False
     value = url.format(memory) if url else None
-    update = sql.SQL("UPDATE {} SET url = %s WHERE id = %s").format(_table(bench, memory))
+    update = sql.SQL("UPDATE {} SET url = %s WHERE id = %s").format(table_of(bench, memory))
     bench.sql(update, value, memory.memory_id)
     bench.report("invalid_location", memory.blob)
     return True
 
 
-def _table(bench: Bench, memory: Candidate) -> sql.Identifier:
+def table_of(bench: Bench, memory: Candidate) -> sql.Identifier:
+    """The app's table that has the memory's row."""
     return sql.Identifier(bench.directory.tables.memories[memory.memory_type])
 
 

@@ -55,7 +55,7 @@ def _only_file_deleted(bench: Bench) -> bool:
         return False
     _delete_object(bench, memory)
     bench.report("missing", memory.blob)
-    bench.report_lost(memory)
+    bench.report_asset("lost", memory)
     return True
 
 
@@ -67,7 +67,7 @@ def _only_file_and_its_edge_deleted(bench: Bench) -> bool:
         return False
     _delete_object(bench, memory)
     bench.delete_edge(memory.blob)
-    bench.report_lost(memory)
+    bench.report_asset("lost", memory)
     return True
 
 
@@ -116,7 +116,7 @@ def _file_truncated(bench: Bench) -> bool:
     memory = bench.pick(f"hashed AND {HAS_FILE}")
     if memory is None:
         return False
-    obj = _object(bench, memory)
+    obj = object_of(bench, memory)
     size = obj.size // 2
     body = replace(parse(obj.body), length=size).describe()
     bench.later.append(lambda: bench.blob.replace(replace(obj, size=size, body=body)))
@@ -144,7 +144,7 @@ def _bit_flipped_in_file(bench: Bench) -> bool:
     memory = bench.pick(f"hashed AND {HAS_FILE}")
     if memory is None:
         return False
-    obj = _object(bench, memory)
+    obj = object_of(bench, memory)
     body = bench.flipped(parse(obj.body)).describe()
     bench.later.append(lambda: bench.blob.replace(replace(obj, body=body)))
     bench.report("hash_mismatch", memory.blob, "bytes")
@@ -173,11 +173,11 @@ def _flip_copy(bench: Bench, memory: Candidate) -> bool:
 
 
 def _delete_object(bench: Bench, memory: Candidate) -> None:
-    pathname = _object(bench, memory).pathname
+    pathname = object_of(bench, memory).pathname
     bench.later.append(lambda: bench.blob.delete([pathname]))
 
 
-def _object(bench: Bench, memory: Candidate) -> StoredObject:
+def object_of(bench: Bench, memory: Candidate) -> StoredObject:
     """The memory's file; LookupError where the store does not have it."""
     obj = bench.blob.get(memory.pathname or "")
     if obj is None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 Variant = Callable[["Bench"], bool]
 
 DEFAULT_COUNT: Final = 4  # what `all` damages of each kind, more where there are more variants
-_MODULES: Final = ("ledger_damage", "object_damage", "memory_damage")
+_MODULES: Final = (
+    "ledger_damage", "object_damage", "memory_damage", "location_damage",
+)  # fmt: skip
 _variants: dict[str, list[Variant]] = {}
 
 

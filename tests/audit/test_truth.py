@@ -21,6 +21,7 @@ LEFT = {
     "sync_failed": "what is missing stays on record as a failed copy until it is copied again",
     "orphaned": "purged after weeks, never by the ledger; what a deleted memory leaves joins it",
     "unclassified": "not ours",
+    "location_conflict": "which of the two is meant only a person can say",
     "invalid_id": "nothing can be matched with it",
     "invalid_location": "where the app's own row is wrong: its tables are never written",
     "hash_unknown": "where no bytes were read there is nothing to record, in new edges as in old",

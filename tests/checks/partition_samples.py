@@ -26,8 +26,8 @@ NEON, BLOB, ICP = Backend.NEON, Backend.BLOB, Backend.ICP
 _TIME = pa.timestamp("us", tz="UTC")
 _BLOBS = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64()), ("memory_type", pa.string()),
-     ("artifact", pa.string()), ("object_location", pa.string()), ("object_size", pa.int64()),
-     ("object_version", pa.string()), ("object_written_at", _TIME)]
+     ("artifact", pa.string()), ("of_row", pa.bool_()), ("object_location", pa.string()),
+     ("object_size", pa.int64()), ("object_version", pa.string()), ("object_written_at", _TIME)]
 )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ class Sample:
 
     def blob(self, memory_id: str = ID, memory_type: str = "image", **more: Any) -> "Sample":
         values = {
-            "memory_type": memory_type, "artifact": "asset", "object_size": 10,
+            "memory_type": memory_type, "artifact": "asset", "of_row": False, "object_size": 10,
             "object_location": f"images/{memory_id}.jpg", "object_version": "e1",
             "object_written_at": OLDER,
         }  # fmt: skip

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -102,8 +103,20 @@ class Inspector:
         if backend == "neon-db":
             return self.texts.get(memory_id)
         edge = self.edges.get(key)
-        names = {self.urls.get(self.memory_urls.get(memory_id) or ""), edge[1] if edge else None}
+        names = (edge[1] if edge else None, self.urls.get(self.memory_urls.get(memory_id) or ""))
         return next((self.files[name] for name in names if name in self.files), None)
+
+    def named_twice(self) -> set[str]:
+        """Memories whose url is of the store, but not of the object that their edge names."""
+        origin = next(iter(self.urls), "").split("/")[2:3]
+        return {
+            key[0]
+            for key, edge in self.edges.items()
+            if key[2:] == ("asset", "vercel-blob")
+            and (url := self.memory_urls.get(key[0]) or "").split("/")[2:3] == origin
+            and edge[1] and "://" not in edge[1]
+            and not url.endswith("/" + quote(edge[1], safe="/"))
+        }  # fmt: skip
 
     def differing_edges(self) -> set[Key]:
         wanted = set(self.edges)
@@ -161,6 +174,7 @@ def check(directory: SandboxDirectory, findings: list[Finding]) -> None:
     assert by_kind.get("deleted_memory", set()) == deleted
     assert edges == {key for key in seen.differing_edges() if key[0] not in deleted}
     assert by_kind.get("lost", set()) == seen.lost()
+    assert by_kind.get("location_conflict", set()) == seen.named_twice()
     orphans = by_kind.get("orphaned", set()) | by_kind.get("unclassified", set())
     assert orphans == seen.unreferenced()
     strangers = {i for i in seen.copies if i not in seen.memories} - deleted
@@ -186,7 +200,7 @@ def test_all_damage_is_named_and_nothing_else(box: SandboxDirectory, tmp_path: P
     counts = Counter(row["kind"] for row in written)
     assert set(counts) == EDGE_KINDS | {
         "lost", "orphaned", "unclassified", "deleted_memory", "icp_only", "invalid_id",
-        "invalid_location",
+        "invalid_location", "location_conflict",
     }  # fmt: skip
 
 

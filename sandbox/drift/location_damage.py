@@ -1,0 +1,62 @@
+"""Damage to where files are: the app's url, the ledger's location and the file itself part ways."""
+
+from dataclasses import replace
+
+from psycopg import sql
+
+from sandbox.batch import object_url, stored_object
+from sandbox.content import Generated
+from sandbox.dataset import File
+from sandbox.drift.bench import Bench, Candidate
+from sandbox.drift.ledger_damage import HAS_FILE, table_of
+from sandbox.drift.object_damage import object_of
+from sandbox.drift.registry import damages
+
+
+@damages("location_conflict")
+def _file_moved_by_the_app(bench: Bench) -> bool:
+    """File and url are elsewhere, and nobody told the ledger: nothing is missing."""
+    memory = bench.pick(HAS_FILE)
+    if memory is None:
+        return False
+    obj = object_of(bench, memory)
+    new = _elsewhere(obj.pathname, "moved")
+    bench.later.append(lambda: bench.blob.replace(replace(obj, pathname=new)))
+    bench.later.append(lambda: bench.blob.delete([obj.pathname]))
+    return _point_url(bench, memory, new)
+
+
+@damages("location_conflict")
+def _photo_replaced_under_another_name(bench: Bench) -> bool:
+    """The url names the new file, the ledger the old one, which is still there."""
+    memory = bench.pick(HAS_FILE)
+    if memory is None:
+        return False
+    obj = object_of(bench, memory)
+    body = Generated(f"drift/{memory.memory_id}/new", obj.size + 1)
+    new = File(_elsewhere(obj.pathname, "new"), obj.content_type, body, bench.ms_ago(20))
+    bench.later.append(lambda: bench.blob.replace(stored_object(new)))
+    return _point_url(bench, memory, new.pathname)
+
+
+@damages("location_conflict")
+def _url_of_a_file_that_never_came(bench: Bench) -> bool:
+    memory = bench.pick(HAS_FILE)
+    if memory is None:
+        return False
+    pathname = object_of(bench, memory).pathname
+    return _point_url(bench, memory, _elsewhere(pathname, "never came"))
+
+
+def _elsewhere(pathname: str, why: str) -> str:
+    """Another name in the same folder."""
+    folder, _, name = pathname.rpartition("/")
+    return f"{folder}/{why} {name}"
+
+
+def _point_url(bench: Bench, memory: Candidate, pathname: str) -> bool:
+    url = object_url(bench.directory.blob_origin, pathname)
+    update = sql.SQL("UPDATE {} SET url = %s WHERE id = %s").format(table_of(bench, memory))
+    bench.sql(update, url, memory.memory_id)
+    bench.report_asset("location_conflict", memory)
+    return True
