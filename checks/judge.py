@@ -80,7 +80,7 @@ def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
     """What a memory as a whole is: a kind, ``-`` for nothing can be said, or empty."""
     held = np.isin(cases.object, [Object.THERE, Object.LINK]).any(axis=1)
     tracked = (cases.edge != Edge.NONE).any(axis=1)
-    blind = _blind(cases, view).any(axis=1)
+    unseen = blind(cases, view).any(axis=1)
     rowless = np.isin(cases.memory, [Memory.GONE, Memory.NEVER, Memory.DELETED])
     remnants = (cases.verdict == Verdict.REMNANT).any(axis=1)
     new_on_icp = (cases.verdict == Verdict.ICP_ONLY).any(axis=1)
@@ -89,7 +89,7 @@ def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
         cases.mixed,
         cases.memory == Memory.UNKNOWN,
         rowless & tracked & young,
-        rowless & tracked & ~held & blind,
+        rowless & tracked & ~held & unseen,
         rowless & tracked & ~held,
         np.isin(cases.memory, [Memory.GONE, Memory.DELETED]) & remnants & held,
         (cases.memory == Memory.NEVER) & new_on_icp,
@@ -98,7 +98,7 @@ def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
     return np.select(conditions, kinds, "").astype(object)
 
 
-def _blind(cases: Cases, view: View) -> NDArray[np.bool_]:
+def blind(cases: Cases, view: View) -> NDArray[np.bool_]:
     """Slots that may hold something although nothing was seen, shape (memories, 6).
 
     A store that is not configured is taken as empty for a memory only where the ledger has no row
@@ -225,7 +225,7 @@ def _lost(cases: Cases, settled: NDArray[np.bool_], view: View) -> NDArray[np.bo
     promised = (cases.edge[:, assets] != Edge.NONE).any(axis=1)
     promised = promised | cases.memories["row_pathname"].notna().to_numpy(dtype=bool)
     held = (cases.object[:, assets] == Object.THERE).any(axis=1) | row_object_there(cases)
-    doubt = _blind(cases, view)[:, assets].any(axis=1)
+    doubt = blind(cases, view)[:, assets].any(axis=1)
     doubt |= (cases.sync[:, assets] == Sync.YOUNG).any(axis=1)
     doubt |= (cases.edge[:, assets] == Edge.MALFORMED).any(axis=1)
     doubt |= _may_be_elsewhere(cases)

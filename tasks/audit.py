@@ -32,6 +32,7 @@ from tasks.store_identity import answering, check_pinned, configured_identities
 RESUME_WITHIN = timedelta(hours=24)
 NIGHTLY_AUDIT = "nightly-audit"
 BACKFILL = "backfill"
+VERIFY_GALLERY = "verify-gallery"
 _marking = threading.Lock()
 
 

@@ -30,11 +30,10 @@ async def spool(
     """
     report = ListingReport(StoreState.INCOMPLETE)
     started = monotonic()
-    with PartitionWriter(directory, schema, partitions) as writer:
-        try:
-            await _drain(store.list_batches(report), schema, writer, progress)
-        except StoreError as error:
-            break_off(report, error)
+    try:
+        await spool_batches(store.list_batches(report), schema, directory, partitions, progress)
+    except StoreError as error:
+        break_off(report, error)
     report.seconds = monotonic() - started
     return report
 
@@ -46,16 +45,25 @@ def break_off(report: ListingReport, error: StoreError) -> None:
     report.detail = str(error)
 
 
-async def _drain(
+async def spool_batches(
     batches: AsyncIterator[list[dict[str, Any]]],
     schema: pa.Schema,
-    writer: PartitionWriter,
-    progress: Progress,
+    directory: Path,
+    partitions: int,
+    progress: Progress = lambda _objects: None,
 ) -> None:
-    async for batch in batches:
-        if batch:
-            writer.write(_table(batch, schema))
-            progress(len(batch))
+    """Writes batches of an inventory's rows down; what came before an error is kept."""
+    failure: StoreError | None = None
+    with PartitionWriter(directory, schema, partitions) as writer:
+        try:
+            async for batch in batches:
+                if batch:
+                    writer.write(_table(batch, schema))
+                    progress(len(batch))
+        except StoreError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

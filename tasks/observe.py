@@ -36,7 +36,7 @@ from tasks.verification_history import readings, record
 #: Partitions compared at once: each keeps a core busy and holds some 200 MB, so that more of them
 #: would cost memory and gain nothing. One core is left to the data-quality checks beside them.
 _COMPARING = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) - 1))
-_SCHEMAS = {Backend.BLOB: BLOB_INVENTORY, Backend.ICP: ICP_INVENTORY}
+SCHEMAS = {Backend.BLOB: BLOB_INVENTORY, Backend.ICP: ICP_INVENTORY}
 
 
 def snapshot(run: AuditRun) -> dict[str, Any]:
@@ -60,14 +60,14 @@ def snapshot(run: AuditRun) -> dict[str, Any]:
             "edges": taken.edges,
             "present": {name: each.present for name, each in taken.statistics.items()},
             "neon": asdict(taken.neon),
-            "capsules": sorted(_known_capsules(workspace)),
+            "capsules": sorted(known_capsules(workspace)),
             "at": datetime.now(UTC).isoformat(),
         }
 
     return run.stage("snapshot", work)
 
 
-def _known_capsules(workspace: matching.Workspace) -> set[str]:
+def known_capsules(workspace: matching.Workspace) -> set[str]:
     """The capsules that the ledger's locations name."""
     capsules: set[str] = set()
     for partition in range(workspace.partitions):
@@ -105,7 +105,7 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
     directory = run.directory.inventory(backend.value)
     wanted = backend in run.options.stores and is_configured(run.settings, backend)
     if not wanted:
-        _nothing(directory, _SCHEMAS[backend], partitions)
+        list_nothing(directory, SCHEMAS[backend], partitions)
         detail = "left out by --store" if is_configured(run.settings, backend) else None
         return ListingReport(StoreState.NOT_CONFIGURED, detail=detail)
     store = open_store(backend, run.settings, known_capsules=facts["capsules"])
@@ -113,9 +113,9 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         told = advancing(f"listing {backend}", _expected(backend, facts))
         if isinstance(store, IcpStore):
             await store.check_interface()  # what its listing raises is in the report already
-        report = await spool(store, _SCHEMAS[backend], directory, partitions, told)
+        report = await spool(store, SCHEMAS[backend], directory, partitions, told)
     except StoreError as error:  # of one store: what the others hold is not in doubt
-        _nothing(directory, _SCHEMAS[backend], partitions)
+        list_nothing(directory, SCHEMAS[backend], partitions)
         report = ListingReport(StoreState.INCOMPLETE)
         break_off(report, error)
     finally:
@@ -129,7 +129,8 @@ def _expected(backend: Backend, facts: Mapping[str, Any]) -> int | None:
     return None if present is None else int(present) // (2 if backend is Backend.ICP else 1)
 
 
-def _nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
+def list_nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
+    """Leaves the inventory of a store that was not looked at."""
     with PartitionWriter(directory, schema, partitions):
         pass
 
@@ -228,9 +229,15 @@ class OpenStores:
 
 
 def verify(
-    run: AuditRun, facts: Mapping[str, Any], reports: Mapping[Backend, ListingReport]
+    run: AuditRun,
+    facts: Mapping[str, Any],
+    reports: Mapping[Backend, ListingReport],
+    memory_ids: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Reads the bytes of as many assets as the budget allows; see ``verification``."""
+    """Reads the bytes of as many assets as the budget allows; see ``verification``.
+
+    ``memory_ids`` are those that the run is about, None for all that there are.
+    """
 
     def work() -> dict[str, Any]:
         workspace = run.workspace(facts["partitions"])
@@ -239,7 +246,7 @@ def verify(
                 return asdict(verification.Reading())
             notes = 0
             with run.connect() as conn:
-                known = readings(conn)
+                known = readings(conn, memory_ids)
             for partition in range(workspace.partitions):
                 rows = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
                 edges = read_partition(workspace.ledger, partition).to_pandas()

@@ -32,7 +32,11 @@ def partition_path(directory: Path, partition: int) -> Path:
 def read_partition(directory: Path, partition: int, columns: Sequence[str] | None = None) -> Any:
     """One partition as a pyarrow table, with all its columns or only some."""
     wanted = None if columns is None else list(columns)
-    return pq.read_table(partition_path(directory, partition), columns=wanted, partitioning=None)
+    table = pq.read_table(partition_path(directory, partition), columns=wanted, partitioning=None)
+    if table.num_rows:
+        return table
+    # A column without any chunk can't be joined by pandas.
+    return pa.table([pa.array([], field.type) for field in table.schema], schema=table.schema)
 
 
 def partition_files(directory: Path) -> list[Path]:

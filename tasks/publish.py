@@ -17,6 +17,7 @@ from checks.run import (
     FINDINGS,
     Coverage,
     Edges,
+    GalleryVerdict,
     Repairs,
     RunRecord,
     Stage,
@@ -117,19 +118,27 @@ def check_quality(run: AuditRun) -> list[CheckResult]:
     return [CheckResult(**each | {"sample": tuple(each["sample"])}) for each in results]
 
 
-def close(run: AuditRun, seen: Seen, outcome: Outcome) -> RunRecord:
-    """Joins the findings with their history, writes the record and the pages, and gives it."""
+def close(
+    run: AuditRun, seen: Seen, outcome: Outcome, gallery: GalleryVerdict | None = None
+) -> RunRecord:
+    """Joins the findings with their history, writes the record and the pages, and gives it.
+
+    ``gallery`` is what a verification observed: such a run has looked at some memories only, so
+    that nothing is resolved by not being among its findings.
+    """
     workspace = run.workspace(seen.facts["partitions"])
     release_unused()
     findings = all_findings(workspace)
     findings = with_repairs(findings, mending.reported(outcome.proposal, outcome.made))
     with run.connect() as conn:
         dropped = dropped_findings(workspace)
-        findings = _remembered(conn, run, _whole(seen, outcome), findings, dropped)
-        ever, oldest = coverage(conn)
+        whole = set() if gallery else _whole(seen, outcome)
+        findings = _remembered(conn, run, whole, findings, dropped)
+        ever, oldest = (0, None) if gallery else coverage(conn)
     record = _record(run, seen, outcome, findings).model_copy(
-        update={"coverage": _coverage(outcome, ever, oldest)}
+        update={"coverage": _coverage(outcome, ever, oldest), "gallery": gallery}
     )
+    record = settled(record)
     return published(run, record, findings, outcome.checks)
 
 

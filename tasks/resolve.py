@@ -193,6 +193,8 @@ def _expected_blobs(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     by = [*_KEY, "memory_type"]
     paths = rows.loc[rows["pathname"].notna(), [*by, "pathname"]]
     blob = edges.loc[edges["backend"] == Backend.BLOB, [*by, "artifact", "named"]]
+    if blob.empty and paths.empty:  # two columns of texts without any chunk can't be joined
+        return pd.DataFrame(columns=[*by, "artifact", "location", "deleted", "of_row"])
     blob = blob.merge(paths, "outer", by)
     blob["artifact"] = blob["artifact"].fillna(Artifact.ASSET.value)
     blob["location"] = blob["named"].fillna(blob["pathname"])

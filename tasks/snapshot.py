@@ -209,31 +209,46 @@ def reread(
         memories: pairs of memory id and memory type. A pair that has no row has none in the result.
         hash_notes: whether Postgres hashes the notes' texts.
     """
+    with transaction(conn, snapshot=True, statement_timeout=_READ_TIMEOUT):
+        tables = find_app_tables(conn)
+        ledger, rows = read_some(conn, tables, memories, hash_notes=hash_notes)
+    return Reread(ledger.to_pandas(), rows.to_pandas())
+
+
+def read_some(
+    conn: Connection,
+    tables: AppTables,
+    memories: Iterable[tuple[str, str]],
+    *,
+    hash_notes: bool = False,
+) -> tuple[Any, Any]:
+    """The edges (``LEDGER``) and the rows (``NEON_INVENTORY``) of some memories, as tables.
+
+    ``conn`` is in a transaction made by :func:`tasks.database.transaction`; the rest as above.
+    """
     by_type: dict[str, set[str]] = {}
     for memory_id, memory_type in memories:
         by_type.setdefault(memory_type, set()).add(memory_id)
     everything = sorted(set().union(*by_type.values()))
     edges, rows = [LEDGER.empty_table()], [NEON_INVENTORY.empty_table()]
-    with transaction(conn, snapshot=True, statement_timeout=_READ_TIMEOUT):
-        tables = find_app_tables(conn)
-        id_type = tables.ledger().type_of("memory_id")
-        for ids in _batches(everything, only_uuids=id_type == "uuid"):
-            found = copy_table(conn, tables.ledger_query(ids), _unkeyed(LEDGER))
-            edges.append(_with_memory_keys(found, LEDGER))
-        for memory_type, table in tables.memories.items():
-            wanted = sorted(by_type.get(memory_type.value, ()))
-            for ids in _batches(wanted, only_uuids=table.type_of("id") == "uuid"):
-                select = tables.inventory_query(memory_type, hash_notes=hash_notes, ids=ids)
-                found = copy_table(conn, select, _unkeyed(NEON_INVENTORY))
-                rows.append(_with_memory_keys(found, NEON_INVENTORY))
-    ledger = pa.concat_tables(edges).to_pandas()
+    id_type = tables.ledger().type_of("memory_id")
+    for ids in _batches(everything, only_uuids=id_type == "uuid"):
+        found = copy_table(conn, tables.ledger_query(ids), _unkeyed(LEDGER))
+        edges.append(_with_memory_keys(found, LEDGER))
+    for memory_type, table in tables.memories.items():
+        wanted = sorted(by_type.get(memory_type.value, ()))
+        for ids in _batches(wanted, only_uuids=table.type_of("id") == "uuid"):
+            select = tables.inventory_query(memory_type, hash_notes=hash_notes, ids=ids)
+            found = copy_table(conn, select, _unkeyed(NEON_INVENTORY))
+            rows.append(_with_memory_keys(found, NEON_INVENTORY))
+    ledger = pa.concat_tables(edges)
     asked = pd.MultiIndex.from_tuples(
         [(i.lower(), t) for t, ids in by_type.items() for i in ids] or [("", "")]
     )
-    pairs = pd.MultiIndex.from_arrays([ledger["memory_id"].str.lower(), ledger["memory_type"]])
-    return Reread(
-        ledger[pairs.isin(asked)].reset_index(drop=True), pa.concat_tables(rows).to_pandas()
+    pairs = pd.MultiIndex.from_arrays(
+        [ledger["memory_id"].to_pandas().str.lower(), ledger["memory_type"].to_pandas()]
     )
+    return ledger.filter(pa.array(pairs.isin(asked), pa.bool_())), pa.concat_tables(rows)
 
 
 def still_named(

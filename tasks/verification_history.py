@@ -1,10 +1,12 @@
 """When each replica's bytes were last read: ``audit.verification``, one row per replica."""
 
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+from psycopg import sql
 
 from tasks.app_tables import find_app_tables
 from tasks.copy_out import copy_table
@@ -31,8 +33,8 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def readings(conn: Connection) -> pd.DataFrame:
-    """The last reading of every replica that was ever read.
+def readings(conn: Connection, memory_ids: Collection[str] | None = None) -> pd.DataFrame:
+    """The last reading of every replica that was ever read, or of some memories' replicas.
 
     Columns: ``memory_id, memory_type, backend, read_at`` (UTC), ``known_version`` (the store's
     version then), ``known_outcome`` (``read``; ``differed`` from the ledger; ``gone``, ``changed``,
@@ -40,6 +42,9 @@ def readings(conn: Connection) -> pd.DataFrame:
     """
     with transaction(conn, snapshot=True):
         statement = query("queries/verification", "readings")
+        if memory_ids is not None:
+            ids = sql.Literal(list(memory_ids))
+            statement = query("queries/verification", "readings_of", ids=ids)
         frame: pd.DataFrame = copy_table(conn, statement, _READINGS).to_pandas()
     return frame
 

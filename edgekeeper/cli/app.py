@@ -15,6 +15,7 @@ from edgekeeper.cli import (
     revert,
     sandbox,
     schema,
+    verify,
 )
 
 _EPILOG = (
@@ -52,6 +53,7 @@ def _main(
 
 _DAILY, _ONCE, _TRY = "Every day", "Setting up", "Trying it out"
 app.command("audit", rich_help_panel=_DAILY)(audit.audit)
+app.command("verify", rich_help_panel=_DAILY)(verify.verify)
 app.command("findings", rich_help_panel=_DAILY)(findings.findings)
 app.command("report", rich_help_panel=_DAILY)(report.report)
 app.command("revert", rich_help_panel=_DAILY)(revert.revert)

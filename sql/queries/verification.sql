@@ -4,6 +4,13 @@ SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at, versio
     outcome AS known_outcome, verified_sha256
 FROM audit.verification;
 
+-- name: readings_of
+-- The same of some memories only.
+SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at, version AS known_version,
+    outcome AS known_outcome, verified_sha256
+FROM audit.verification
+WHERE memory_id = ANY({ids}::text[]);
+
 -- name: coverage
 -- How many of the ledger's replicas were ever verified, and the oldest of their last verifications.
 SELECT count(*), min(v.verified_at)

@@ -176,12 +176,34 @@ def inventory_row(capsule_id: str, header: dict[str, Any]) -> dict[str, Any]:
         "capsule_id": capsule_id,
         "asset_there": original is not None,
         "asset_count": header["asset_count"],
-        "size": size if size is None or size <= _MAX_INT64 else None,
+        "size": _size(size),
         "declared_sha256": _hex_hash(original["etag"]) if original else None,
         "version": str(updated_at),
         "created_at": moment(header["created_at"]),
         "written_at": moment(updated_at),
     }
+
+
+def row_of(memory: Memory) -> dict[str, Any]:
+    """A memory that was read as :func:`inventory_row` would have it from a listing."""
+    original = memory.original
+    return {
+        "memory_id": memory.id,
+        "memory_type": memory.memory_type,
+        "capsule_id": memory.capsule_id,
+        "asset_there": original is not None,
+        "asset_count": len(memory.assets),
+        "size": _size(original.declared_size) if original else None,
+        "declared_sha256": original.declared_sha256 if original else None,
+        "version": str(memory.updated_at),
+        "created_at": moment(memory.created_at),
+        "written_at": moment(memory.updated_at),
+    }
+
+
+def _size(declared: int | None) -> int | None:
+    """A declared size, None where it is absurd."""
+    return declared if declared is not None and declared <= _MAX_INT64 else None
 
 
 def _hex_hash(etag: str | None) -> str | None:

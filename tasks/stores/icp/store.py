@@ -32,6 +32,7 @@ from tasks.stores.icp.memory import (
     ExternalLink,
     Memory,
     moment,
+    row_of,
 )
 from tasks.stores.icp.reading import Digests, hash_blob
 from tasks.stores.icp.transport import Transport
@@ -137,6 +138,14 @@ class IcpStore:
         if size is None and not memory.is_link:
             return None
         return _observation(memory, memory.original, size)
+
+    async def inventory_row(self, location: str) -> dict[str, Any] | None:
+        """The memory at ``location``, or with a bare id, as :meth:`list_batches` would give it.
+
+        None: it is provably not there.
+        """
+        memory = await self._memory(location)
+        return None if memory is None else row_of(memory)
 
     async def read(self, location: str) -> HashedObject | None:
         """Reads and hashes the original asset of the memory at ``location``.
