@@ -29,7 +29,7 @@ from sandbox.drift.findings import Finding
 from sandbox.icp.storage import CanisterStorage
 from sandbox.seed import seed
 from sandbox.supervisor import Server, Supervisor, is_healthy
-from tasks import audit, mending, observe, publish
+from tasks import audit, filling, mending, observe, publish
 from tasks.settings import ALL_BYTES, Settings, variable
 
 BLOB, ICP, NEON = Backend.BLOB.value, Backend.ICP.value, Backend.NEON.value
@@ -267,6 +267,21 @@ def _end(
     _at(before, "close")
     outcome = publish.Outcome(conclusions, reading, proposal, made, ())
     return publish.close(run, seen, outcome)
+
+
+def backfilled(settings: Settings, *, batch: int = 5_000, resume: str | None = None) -> RunRecord:
+    """The back-fill's stages in their order, without reading bytes."""
+    options = audit.AuditOptions(repair=RepairPolicy.LEDGER)
+    with audit.under_way(settings, options, resume, flow=audit.BACKFILL) as (run, fence):
+        assert fence is not None
+        facts = observe.snapshot(run)
+        reports = {Backend.NEON: observe.neon_report(facts)}
+        for backend in (Backend.BLOB, Backend.ICP):
+            reports[backend] = observe.list_store(run, backend, facts)
+        observe.resolve(run, facts)
+        reading = observe.verify(run, facts, reports)
+        seen = observe.Seen(facts, observe.after_reading(reports, reading))
+        return filling.close(run, seen, filling.fill(run, seen, fence, batch), reading)
 
 
 def settings_variables() -> list[str]:
