@@ -35,6 +35,14 @@ class QuotaError(UsageError):
     """The run would use more than what is left of the month's quota."""
 
 
+class NotFoundError(UsageError):
+    """There is no gallery or memory of this id."""
+
+
+class IllegalTransitionError(UsageError):
+    """An edge may not change its sync state in this way."""
+
+
 class LeaseError(EdgekeeperError):
     """Another run holds the lease."""
 

@@ -11,10 +11,12 @@ from edgekeeper.cli import (
     demo,
     doctor,
     findings,
+    presence,
     report,
     revert,
     sandbox,
     schema,
+    serve,
     verify,
 )
 
@@ -51,12 +53,14 @@ def _main(
     pass
 
 
-_DAILY, _ONCE, _TRY = "Every day", "Setting up", "Trying it out"
+_DAILY, _APP, _ONCE, _TRY = "Every day", "For the web app", "Setting up", "Trying it out"
 app.command("audit", rich_help_panel=_DAILY)(audit.audit)
 app.command("verify", rich_help_panel=_DAILY)(verify.verify)
 app.command("findings", rich_help_panel=_DAILY)(findings.findings)
 app.command("report", rich_help_panel=_DAILY)(report.report)
 app.command("revert", rich_help_panel=_DAILY)(revert.revert)
+app.add_typer(presence.app, name="presence", rich_help_panel=_APP)
+app.command("serve", rich_help_panel=_APP)(serve.serve)
 app.command("doctor", rich_help_panel=_ONCE)(doctor.doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=_ONCE)
 app.command("backfill", rich_help_panel=_ONCE)(backfill.backfill)

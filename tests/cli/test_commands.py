@@ -45,7 +45,8 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["audit", "verify", "findings", "report", "revert", "doctor", "schema status", "schema apply",
+    ["audit", "verify", "findings", "report", "revert", "presence gallery", "presence memory",
+     "presence syncs", "serve", "doctor", "schema status", "schema apply",
      "backfill", "demo", "sandbox up", "sandbox down", "sandbox env", "sandbox seed",
      "sandbox drift"],
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The design's API surface over HTTP: presence, edges, sync status."""
