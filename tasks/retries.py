@@ -50,13 +50,18 @@ def _number(text: str) -> float | None:
 
 
 def _until(text: str, now: datetime) -> float | None:
-    """Seconds from ``now`` to an HTTP date, in any of the three formats HTTP knows."""
+    """Seconds from ``now`` to an HTTP date."""
+    moment = http_date(text)
+    return None if moment is None else max((moment - now).total_seconds(), 0.0)
+
+
+def http_date(text: str) -> datetime | None:
+    """An aware time from any of the three formats of HTTP; None where ``text`` makes no sense."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year may be any number
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def retrying(

@@ -33,6 +33,7 @@ MAINNET_ROOT_KEY = (
     "b01291091c5f87b98883463f98091a0baaae"
 )
 _TOKEN = re.compile(r"vercel_blob_rw_(?P<store_id>[A-Za-z0-9]+)_(?P<secret>.+)")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MISREAD = re.compile(r"[\x00-\x20\x7f\\]")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -54,7 +55,7 @@ def _named(name: str, description: str, example: str, default: Any = None, **mor
 
 
 def byte_budget(text: str) -> int:
-    """Bytes in a text such as ``5GB``, ``512MiB``, ``0`` or ``all``.
+    """Bytes in a text such as ``5GB``, ``512MiB``, ``0`` or ``all``; no more than all.
 
     Raises ValueError where it is none of these.
     """
@@ -63,7 +64,7 @@ def byte_budget(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ValueError("give a number of bytes such as 500MB or 5GB, 0 for none, or all")
-    return int(float(match["number"]) * _UNITS[(match["unit"] or "").upper()])
+    return int(min(float(match["number"]) * _UNITS[(match["unit"] or "").upper()], ALL_BYTES))
 
 
 def local_path(home: str) -> Path:
@@ -186,6 +187,24 @@ class Settings(BaseSettings):
         "EDGEKEEPER_API_TOKEN", "bearer token of serve; without it serve binds to loopback only",
         "a long random text",
     )  # fmt: skip
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        """Refuses what no file name or JSON can hold: a NUL, and bytes that are no UTF-8."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and ("\0" in text or _SURROGATE.search(text)):
+            raise ValueError("it is no text in UTF-8")
+        return value
+
+    @field_validator("home")
+    @classmethod
+    def _is_home(cls, value: str) -> str:
+        try:
+            local_path(value)
+        except RuntimeError:
+            raise ValueError("there is no such home directory") from None
+        return value
 
     @field_validator("database_url", "database_url_unpooled")
     @classmethod
@@ -332,6 +351,12 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    except (UnicodeDecodeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise SettingsError(
+            f"{env_file} could not be read: {reason}. Mend it, or take it away and set the "
+            "variables in the environment"
+        ) from None
 
 
 def _explain(problem: Any) -> str:

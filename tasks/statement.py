@@ -7,6 +7,7 @@ content (RFC 8785's: sorted keys, no blanks; there are no fractions in it).
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from checks.errors import MalformedAnswerError, StoreError, UntrustedAnswerError
 from checks.run import RunRecord, rfc3339
 from tasks.run_directory import RunDirectory, write_text
-from tasks.stores.icp.evidence import Claim, examine
+from tasks.stores.icp.evidence import Claim, examine, read_kept
 from tasks.stores.icp.identity import Identity, principal_text, self_authenticating
 
 SCHEMA = "edgekeeper.statement/1"
@@ -28,6 +29,10 @@ MAX_BYTES = 256 * 1024 * 1024
 #: What is signed begins with this, so that no signature can stand for another thing.
 _DOMAIN = bytes([len(SCHEMA)]) + SCHEMA.encode()
 _PARTS = frozenset({"schema", "statement", "sha256", "signature"})
+#: What is told of a statement, and what it has to be.
+_TOLD = {"gallery_id": (str, type(None)), "verdict": (str,), "finished_at": (str, type(None))}
+#: The names that certificates are kept under; no other file is opened, whatever a statement says.
+_CERTIFICATE = re.compile(r"certificates/[0-9a-f]{32}\.cbor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,9 @@ def _opened(path: Path) -> dict[str, Any]:
     content = body["statement"]
     if not as_written or not isinstance(content, dict):
         raise MalformedAnswerError("the statement is not as edgekeeper wrote it: it was changed")
+    for name, kinds in _TOLD.items():
+        if not isinstance(content.get(name, ...), kinds):
+            raise MalformedAnswerError(f"the statement does not say its {name}, or not as a text")
     return body
 
 
@@ -175,12 +183,14 @@ def _certificates(
     claims: dict[str, Claim] = {}
     absent: list[str] = []
     for name, digest in named.items():
+        if not _CERTIFICATE.fullmatch(name):
+            raise MalformedAnswerError("the statement names a file that is no kept certificate's")
         path = directory / name
         inside = path.resolve().is_relative_to(directory.resolve())
         if not inside or not path.is_file():
             absent.append(name)
             continue
-        data = path.read_bytes()
+        data = read_kept(path)
         if hashlib.sha256(data).hexdigest() != digest:
             raise UntrustedAnswerError(f"{name} is not the certificate that the statement names")
         try:

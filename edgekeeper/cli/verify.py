@@ -145,22 +145,23 @@ def _check(out: Output, path: Path) -> int:
     from tasks.settings import load_settings  # noqa: PLC0415 - --help does without
     from tasks.statement import check_statement  # noqa: PLC0415
     from tasks.stores.icp.certificate import root_key_of  # noqa: PLC0415
-    from tasks.stores.icp.evidence import examine  # noqa: PLC0415
+    from tasks.stores.icp.evidence import examine, read_kept  # noqa: PLC0415
 
     text = load_settings().ic_root_key
     if text == "fetch":
         raise UsageError("IC_ROOT_KEY is fetch: a file is checked offline; give the key in hex.")
     try:
         root_key = root_key_of(text)
+    except ValueError as error:
+        raise UsageError(f"IC_ROOT_KEY is not usable: {error}.") from None
+    try:
         with path.open("rb") as file:
             is_statement = file.read(1) == b"{"
         if is_statement:
             return _tell_statement(out, path, check_statement(path, root_key))
-        return _tell_claim(out, path, examine(path.read_bytes(), root_key))
+        return _tell_claim(out, path, examine(read_kept(path), root_key))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise UsageError(f"IC_ROOT_KEY is not usable: {error}.") from None
     except StoreError as error:
         out.json({"file": str(path), "holds": False, "reason": str(error)})
         out.error(f"It does not hold: {error}.")

@@ -5,8 +5,9 @@ import re
 from checks.errors import SettingsError
 from tasks.stores.icp.canister import NEEDED
 
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_SERVICE = re.compile(r"\bservice\s*(?:\w+\s*)?:\s*(?:\([^{]*\)\s*->\s*)?\{")
+#: None of these looks at a character more than a few hundred times, whatever the text.
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_SERVICE = re.compile(r"\bservice\s*(?:\w+\s*)?:\s*(?:\([^{]{0,300}\)\s*->\s*)?\{")
 _METHOD = re.compile(r'\s*"?(?P<name>\w+)"?\s*:\s*(?P<type>.*)', re.DOTALL)
 _OLDER_ANSWER = re.compile(r"\bsuccess\s*:\s*bool")
 _ONE_TEXT = re.compile(r"\(\s*(?:\w+\s*:\s*)?text\s*\)\s*->")

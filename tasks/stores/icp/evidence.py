@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -72,6 +73,12 @@ def archive(proof: CertifiedReply) -> bytes:
     return SELF_DESCRIBED + cbor2.dumps(body, canonical=True)
 
 
+def read_kept(path: Path) -> bytes:
+    """A kept file, and never more of another one than shows that it is too long to be one."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
 def examine(data: bytes, root_key: bytes) -> Claim:
     """What a kept file proves.
 
@@ -111,7 +118,7 @@ def examine(data: bytes, root_key: bytes) -> Claim:
 def _opened(data: bytes) -> tuple[dict[str, Any], bytes]:
     """What was asked, and the certificate. Raises MalformedAnswerError where it is damaged."""
     if len(data) > MAX_BYTES:
-        raise MalformedAnswerError(f"{_WHAT} is {len(data)} bytes long")
+        raise MalformedAnswerError(f"{_WHAT} has more than {MAX_BYTES} bytes")
     if not data.startswith(SELF_DESCRIBED):
         raise MalformedAnswerError(f"{_WHAT} is no CBOR file")
     body = map_in(decode_cbor(data, _WHAT), _WHAT)

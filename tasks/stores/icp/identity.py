@@ -127,7 +127,12 @@ def _load_pem(pem: bytes) -> PrivateKeyTypes:
 
 def path_of(pem: str) -> Path | None:
     """Where the PEM is read from; None where it was given itself."""
-    return None if _PEM_MARK in pem else Path(pem).expanduser()
+    if _PEM_MARK in pem:
+        return None
+    try:
+        return Path(pem).expanduser()
+    except RuntimeError:  # nobody of that name has a home
+        return Path(pem)
 
 
 def _read_pem(path: Path) -> str:

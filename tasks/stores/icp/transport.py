@@ -3,7 +3,6 @@
 import asyncio
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 
@@ -15,7 +14,7 @@ from checks.errors import (
     StoreUnreachableError,
 )
 from tasks.lanes import Lanes
-from tasks.retries import retry_after, retrying
+from tasks.retries import http_date, retry_after, retrying
 from tasks.settings import is_loopback
 
 #: A query's reply has at most 3 MiB, a certificate 2 MiB and its tree.
@@ -167,9 +166,8 @@ def _shown(content: bytes) -> str:
 def _skew(response: httpx.Response) -> str:
     """What a refused expiry says about the clock of this machine."""
     advice = "This machine's clock is off; set it, for example by NTP."
-    try:
-        there = parsedate_to_datetime(response.headers.get("date", ""))
-    except ValueError:
+    there = http_date(response.headers.get("date", ""))
+    if there is None:
         return advice
     seconds = round((datetime.now(UTC) - there).total_seconds())
     if abs(seconds) <= 1:

@@ -1,0 +1,167 @@
+"""What fuzzing found once: each of these crashed, or took hours, or read without an end."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from evidence_targets import resealed
+from recordings import ROOT_KEY, recorded
+from text_targets import examine_text
+
+from checks.errors import MalformedAnswerError, SettingsError, StoreError, UsageError
+from edgekeeper.cli.output import Output
+from edgekeeper.cli.verify import _check
+from tasks.log import MASK, mask
+from tasks.retries import http_date, retry_after
+from tasks.settings import ALL_BYTES, byte_budget, load_settings
+from tasks.statement import check_statement
+from tasks.stores.icp.evidence import MAX_BYTES, examine, read_kept
+from tasks.stores.icp.transport import Transport
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 16 Nov 20261844674407370955 13:32:12 GMT",
+        "Mon, 16 Nov 2026 13:32:02 +999999999999",
+        "",
+    ],
+)
+def test_a_date_that_makes_no_sense_is_none(date: str) -> None:
+    assert http_date(date) is None
+    assert retry_after({"retry-after": date}, NOW) is None
+
+
+def test_a_refused_clock_is_told_from_a_date_without_a_zone_too() -> None:
+    transport = Transport.__new__(Transport)
+    transport.url = "https://icp-api.io"
+    response = httpx.Response(400, headers={"date": "Mon, 16 Nov 2009 13:32:02 -0000"})
+    error = transport._error(response, b"Invalid request expiry")
+    assert "ahead of the network's" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 200_000, "x://y:" * 30_000, "bearer" + " " * 200_000, "-----BEGIN A " * 15_000,
+     "vercel_blob_rw_" * 15_000, "x://y@z:" * 20_000 + "@"],
+)  # fmt: skip
+def test_a_long_text_is_masked_in_time(text: str) -> None:
+    started = time.thread_time()
+    mask(text)
+    assert time.thread_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app:secret@host/db",
+        "x://u:secret@a://b:secret@h",
+        "1://:se/cret@h",
+        "see ftp://u:s@@h",
+    ],
+)
+def test_a_password_in_a_url_is_masked_whatever_stands_around_it(url: str) -> None:
+    masked = mask(f"could not reach {url}: try again")
+    assert "secret" not in masked
+    assert "se/cret" not in masked
+    assert MASK in masked
+    assert masked.endswith(": try again")
+
+
+@pytest.mark.parametrize("text", ["/*" * 500_000, "service:(" * 100_000, "service:() " * 90_000])
+def test_an_interface_that_is_none_is_read_in_time(text: str) -> None:
+    started = time.thread_time()
+    with pytest.raises(SettingsError):
+        examine_text(b"\x02" + text.encode())
+    assert time.thread_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {}, {"gallery_id": 5, "verdict": "whole", "finished_at": None},
+        {"gallery_id": None, "verdict": [], "finished_at": None},
+        {"gallery_id": None, "verdict": "whole", "finished_at": {}},
+        {"gallery_id": None, "verdict": "whole", "finished_at": None},
+    ],
+)  # fmt: skip
+def test_a_statement_that_says_nothing_does_not_hold(
+    content: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "statement.json").write_bytes(resealed(content))
+    with pytest.raises(MalformedAnswerError):
+        check_statement(tmp_path / "statement.json", ROOT_KEY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "/dev/zero", "certificates/../../x", "a\0b", "x" * 5_000, ".", ""],
+)
+def test_a_statement_names_no_other_files_than_its_certificates(name: str, tmp_path: Path) -> None:
+    content = {
+        "gallery_id": None,
+        "verdict": "whole",
+        "finished_at": None,
+        "certificates": {name: ""},
+    }
+    (tmp_path / "statement.json").write_bytes(resealed(content))
+    with pytest.raises(MalformedAnswerError, match="no kept certificate"):
+        check_statement(tmp_path / "statement.json", ROOT_KEY)
+
+
+def test_of_a_file_without_an_end_no_more_is_read_than_shows_that_it_is_none() -> None:
+    data = read_kept(Path("/dev/zero"))
+    assert len(data) == MAX_BYTES + 1
+    with pytest.raises(MalformedAnswerError, match="more than"):
+        examine(data, ROOT_KEY)
+
+
+def test_a_root_key_that_is_none_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IC_ROOT_KEY", "00")
+    (tmp_path / "a.cbor").write_bytes(recorded("evidence.cbor")[0])
+    with pytest.raises(UsageError, match="IC_ROOT_KEY"):
+        _check(Output(), tmp_path / "a.cbor")
+
+
+def test_recorded_evidence_and_its_statement_hold(tmp_path: Path) -> None:
+    """The fuzzers begin with what is right: else they would see one refusal a million times."""
+    assert all(examine(each, ROOT_KEY).present for each in recorded("evidence*.cbor"))
+    (file,) = recorded("statement.json")
+    (tmp_path / "statement.json").write_bytes(file)
+    assert check_statement(tmp_path / "statement.json", ROOT_KEY).signer
+    damaged = json.loads(file)
+    damaged["statement"]["verdict"] = "lost"
+    (tmp_path / "statement.json").write_text(json.dumps(damaged))
+    with pytest.raises(StoreError):
+        check_statement(tmp_path / "statement.json", ROOT_KEY)
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "9" * 400 + "TB", "all"])
+def test_more_bytes_than_there_are_is_all(text: str) -> None:
+    assert byte_budget(text) == ALL_BYTES
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("EDGEKEEPER_HOME", "~nobody-of-this-name/x"), ("EDGEKEEPER_HOME", "s3://b\udcb5cket"),
+        ("IC_IDENTITY_PEM", "a\0b"), ("EDGEKEEPER_ICP_CAPSULE", "\udcff"),
+        ("EDGEKEEPER_API_TOKEN", "\udcff"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_no_text_or_leads_nowhere_is_named(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        load_settings(None, **{variable: value})
+
+
+def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"IC_URL=https://caf\xe9")
+    with pytest.raises(SettingsError, match=r"\.env could not be read: it is no text"):
+        load_settings(tmp_path / ".env")
