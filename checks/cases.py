@@ -66,7 +66,8 @@ class Partition:
     """The frames of one partition, all keyed by memory.
 
     Attributes:
-        edges: columns of ``columns.LEDGER`` and ``malformed`` (bool): the location names nothing.
+        edges: columns of ``columns.LEDGER``, ``malformed`` (bool: the location names nothing) and
+            ``row_problem`` (text or null: what is wrong with another value).
         rows: columns of ``columns.NEON_INVENTORY``, ``pathname``, ``url_problem`` (text or null).
         blobs: ``key_hi, key_lo, memory_type, artifact`` and the object columns: objects seen;
             ``of_row``: the object that the row's url names where the edge names another.
@@ -261,7 +262,11 @@ def _positions(frame: pd.DataFrame, index: pd.MultiIndex) -> NDArray[np.intp]:
 def _indexed(
     frame: pd.DataFrame, index: pd.MultiIndex, artifact: str, backend: str
 ) -> pd.DataFrame:
-    """``frame`` indexed by case, without its key columns; rows of unknown memories are dropped."""
+    """``frame`` indexed by case, without its key columns.
+
+    What is about no memory of the partition or about none of the six slots is left out: of an edge
+    that was said before (see ``row_values.displaced``).
+    """
     slots = pd.MultiIndex.from_tuples([(a.value, b.value) for a, b in SLOTS])
     slot = slots.get_indexer(pd.MultiIndex.from_frame(frame[[artifact, backend]]))
     memory = _positions(frame, index)
@@ -355,8 +360,8 @@ def _edge_states(
     edge = np.full(count * WIDTH, Edge.NONE, dtype=np.int8)
     sync = np.full(count * WIDTH, Sync.NONE, dtype=np.int8)
     case = edges.index.to_numpy()
-    present = edges["present"].to_numpy(dtype=bool)
-    malformed = edges["malformed"].to_numpy(dtype=bool)
+    present = edges["present"].fillna(value=False).to_numpy(dtype=bool)
+    malformed = (edges["malformed"] | edges["row_problem"].notna()).to_numpy(dtype=bool)
     edge[case] = np.select([malformed, present], [Edge.MALFORMED, Edge.TRUE], Edge.FALSE)
     state = edges["sync_state"].to_numpy(dtype=object)
     touched = edges["updated_at"].fillna(edges["created_at"])
@@ -416,7 +421,9 @@ def _memory_states(
     in_neon = np.isin(slot, NEON_SLOTS)
     known_deleted = np.zeros(count, dtype=bool)
     known_deleted[memory[in_neon]] = True
-    known_deleted[memory[in_neon & edges["present"].to_numpy(dtype=bool)]] = False
+    # A row that does not say whether it is there is not taken for one that says it is not.
+    claimed = edges["present"].fillna(value=True).to_numpy(dtype=bool)
+    known_deleted[memory[in_neon & claimed]] = False
     unseen = memories["memory_type"].isin(view.unknown_types).to_numpy(dtype=bool)
     blind = not view.complete(Backend.NEON) and not view.unknown_types
     return np.select(

@@ -271,6 +271,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "stale_hash": _stale_hash,
     "stuck": _stuck,
     "invalid_location": _bad_location,
+    "invalid_row": lambda c: (
+        f"The ledger's row about {_what(c)} in {_where(c)} can't be used: "
+        f"{c.get('row_problem') or 'it has an impossible value'}."
+    ),
     "location_conflict": _conflict,
     "invalid_id": lambda c: (
         f"{_where(c).capitalize()} has a {c['memory_type']} under an id that is no canonical UUID."

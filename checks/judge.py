@@ -25,7 +25,6 @@ _KIND_OF_VERDICT = {
     Verdict.STUCK: "stuck",
     Verdict.SYNC_FAILED: "sync_failed",
     Verdict.EXTERNAL_ONLY: "external_only",
-    Verdict.INVALID_LOCATION: "invalid_location",
     Verdict.STALE_FAILURE: "stale_failure",
 }
 _GRACE_KINDS = ("untracked", "unmarked")
@@ -60,6 +59,7 @@ def judge(cases: Cases, view: View) -> Judgement:
     reported = Reported.nothing(cases.verdict.shape)
     for verdict, kind in _KIND_OF_VERDICT.items():
         reported.add(np.flatnonzero((cases.verdict == verdict) & ~settled[:, None]), kind)
+    _invalid(cases, reported, settled)
     _name_hanging_copies(cases, reported)
     _compare(cases, reported, settled)
     report_conflicts(cases, reported, settled)
@@ -110,6 +110,14 @@ def blind(cases: Cases, view: View) -> NDArray[np.bool_]:
             for number in (slot, slot + len(Backend)):
                 unknown[:, number] &= cases.edge[:, number] != Edge.NONE
     return unknown
+
+
+def _invalid(cases: Cases, reported: Reported, settled: NDArray[np.bool_]) -> None:
+    """Reports rows that can't be read: by their location, by another value, or by both."""
+    case = np.flatnonzero(((cases.verdict == Verdict.INVALID) & ~settled[:, None]).ravel())
+    rows = cases.edges.reindex(case)
+    reported.add(case[rows["malformed"].to_numpy(dtype=bool)], "invalid_location")
+    reported.add(case[rows["row_problem"].notna().to_numpy(dtype=bool)], "invalid_row")
 
 
 def _name_hanging_copies(cases: Cases, reported: Reported) -> None:
@@ -227,10 +235,17 @@ def _lost(cases: Cases, settled: NDArray[np.bool_], view: View) -> NDArray[np.bo
     held = (cases.object[:, assets] == Object.THERE).any(axis=1) | row_object_there(cases)
     doubt = blind(cases, view)[:, assets].any(axis=1)
     doubt |= (cases.sync[:, assets] == Sync.YOUNG).any(axis=1)
-    doubt |= (cases.edge[:, assets] == Edge.MALFORMED).any(axis=1)
+    doubt |= _names_nothing(cases)[:, assets].any(axis=1)
     doubt |= _may_be_elsewhere(cases)
     lost: NDArray[np.bool_] = (cases.memory == Memory.THERE) & ~settled & promised & ~held & ~doubt
     return lost
+
+
+def _names_nothing(cases: Cases) -> NDArray[np.bool_]:
+    """Slots whose edge has a location that names no object, shape (memories, 6)."""
+    unread: NDArray[np.bool_] = np.zeros(cases.verdict.size, dtype=bool)
+    unread[cases.edges.index[cases.edges["malformed"].to_numpy(dtype=bool)].to_numpy()] = True
+    return unread.reshape(cases.verdict.shape)
 
 
 def _may_be_elsewhere(cases: Cases) -> NDArray[np.bool_]:

@@ -107,6 +107,13 @@ _ALL = (
         ledger_repair="canonical location, where it is unambiguous",
     ),
     Kind(
+        "invalid_row", Grain.ROW, "Invalid row",
+        "A row of the ledger has a value that it can't have, so nothing else is concluded from it.",
+        _A_PERSON + " Where only the hash is written in another form, "
+        "`edgekeeper audit --repair ledger` mends it.",
+        ledger_repair="canonical form of the hash, where it is unambiguous",
+    ),
+    Kind(
         "type_mismatch", Grain.MEMORY, "Two types",
         "One memory id is used under two memory types.",
         _A_PERSON,

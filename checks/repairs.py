@@ -9,6 +9,7 @@ import pandas as pd
 from checks.describe import plain_records
 from checks.kinds import KINDS
 from checks.model import Artifact, Backend, SyncState
+from checks.row_values import canonical_sha256
 from checks.states import Edge, Object
 
 Action = Literal["insert", "update", "delete"]
@@ -112,11 +113,19 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
             values = {"present": False, "sync_state": SyncState.IDLE.value}
         case "invalid_location" if there and case["malformed"]:
             values = {"location": case["object_location"]}
+        case "invalid_row" if (canonical := _canonical_hash(case)) is not None:
+            values = {"content_hash": canonical}
         case "hash_unknown" if _hash_is_safe(case):
             values = _hashed(case)
         case "stale_hash" if _hash_is_safe(case) and _ledger_may_follow(case):
             values = _hashed(case)
     return values
+
+
+def _canonical_hash(case: dict[str, Any]) -> str | None:
+    """The row's hash in canonical form, where that is another one."""
+    canonical = canonical_sha256(case["content_hash"])
+    return None if canonical == case["content_hash"] else canonical
 
 
 def _failed(error: str, run_id: str) -> dict[str, Any]:

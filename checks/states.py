@@ -29,7 +29,10 @@ class Memory(IntEnum):
 
 
 class Edge(IntEnum):
-    """The ledger's row. ``MALFORMED``: its location names no object of the store."""
+    """The ledger's row.
+
+    ``MALFORMED``: its location names no object of the store, or a value is outside its domain.
+    """
 
     NONE = 0
     FALSE = 1
@@ -80,7 +83,7 @@ class Verdict(IntEnum):
     SYNC_FAILED = 11
     STALE_FAILURE = 12
     EXTERNAL_ONLY = 13
-    INVALID_LOCATION = 14
+    INVALID = 14
     IMPOSSIBLE = 15
 
 
@@ -115,7 +118,7 @@ RULES: tuple[Rule, ...] = (
          edge=(_E.FALSE, _E.TRUE, _E.MALFORMED), sync=(_S.NONE,)),
     Rule("nothing is concluded where we could not look at the row", Verdict.UNKNOWN,
          memory=(_M.UNKNOWN,)),
-    Rule("a location that names nothing supersedes what follows", Verdict.INVALID_LOCATION,
+    Rule("a row that can't be read supersedes what follows", Verdict.INVALID,
          memory=_LIVE, edge=(_E.MALFORMED,)),
     Rule("nothing is concluded where we could not look at the store", Verdict.UNKNOWN,
          object=(_O.UNKNOWN,)),

@@ -63,7 +63,7 @@ class Concluded:
 def cases_of(
     workspace: Workspace, partition: int, view: View, address: BlobAddress | None
 ) -> tuple[Cases, pd.DataFrame]:
-    """One partition's cases, and the rows whose ids can't be compared (see ``load_partition``)."""
+    """One partition's cases, and the rows that can't be compared (see ``load_partition``)."""
     frames, odd = load_partition(workspace, partition, address)
     return build(frames, view), odd
 
@@ -92,7 +92,7 @@ async def conclude(
     _save_dropped(workspace, partition, judgement.findings, confirmation, kept)
     _save(workspace.directory / "judged", partition, kept)
     _save(workspace.directory / "parts", partition, _belonging(judgement.parts, kept))
-    strange, invalid = _described(odd.drop_duplicates().assign(kind="invalid_id"))
+    strange, invalid = _described(odd.drop_duplicates())
     _save_findings(workspace, partition, findings, invalid)
     unverifiable = int(cases.hashes["outcome"].isin(["changed", "failed"]).sum())
     return Concluded(

@@ -31,7 +31,7 @@ SAMPLE = 500
 #: Kinds about a whole memory: none of its edges may have changed.
 _WHOLE = frozenset({"lost", "deleted_memory", "dangling_edge", "icp_only", "type_mismatch"})
 #: Kinds that rest on the ledger's or the app's rows alone.
-_ROWS_ONLY = frozenset({"invalid_id", "invalid_location", "type_mismatch"})
+_ROWS_ONLY = frozenset({"invalid_id", "invalid_location", "invalid_row", "type_mismatch"})
 
 RereadRows = Callable[[Iterable[tuple[str, str]]], Reread]
 Lookup = tuple[Backend, Artifact, str]

@@ -27,6 +27,7 @@ from checks.normal import (
     is_uuid,
     leading_segment,
 )
+from checks.row_values import displaced, row_problems
 from tasks.blob_names import pathnames
 from tasks.join_keys import memory_keys, text_keys
 from tasks.partitions import PartitionWriter, partition_path, read_partition
@@ -211,7 +212,7 @@ def _deleted(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Memories without a row whose Neon edges all say so: they no longer refer to an object."""
     by = [*_KEY, "memory_type"]
     neon = edges[edges["backend"] == Backend.NEON]
-    claimed = neon.loc[neon["present"].astype(bool), by].drop_duplicates()
+    claimed = neon.loc[neon["present"].fillna(value=True).astype(bool), by].drop_duplicates()
     neon = neon[by].drop_duplicates().merge(claimed, "left", by, indicator="claim")
     neon = neon.loc[neon["claim"] == "left_only", by]
     gone = neon.merge(rows[by].drop_duplicates(), "left", by, indicator="row")
@@ -293,16 +294,19 @@ def _referred(workspace: Workspace, partition: int, expected: pd.DataFrame) -> s
 def load_partition(
     workspace: Workspace, partition: int, address: BlobAddress | None
 ) -> tuple[Partition, pd.DataFrame]:
-    """Everything about the memories of one partition, and the rows whose ids can't be compared.
+    """Everything about the memories of one partition, and the rows that can't be compared.
 
-    The second frame has ``memory_id, memory_type, artifact, backend`` of rows with an id that is
-    no canonical UUID. Where it is a UUID in other writing the memory is compared all the same.
+    The second frame has ``memory_id, memory_type, artifact, backend, kind, row_problem`` of rows
+    whose id is no canonical UUID (``invalid_id``; where it is a UUID in other writing the memory is
+    compared all the same) and of edges that have no place beside the others (``invalid_row``).
     """
     edges = ledger_part(workspace, partition, address)
+    edges = edges.assign(row_problem=pd.array(row_problems(edges), dtype="str"))
     rows = rows_part(workspace, partition, address)
     replicas = read_partition(workspace.seen(Backend.ICP), partition).to_pandas()
     blobs = read_partition(workspace.seen(Backend.BLOB), partition).to_pandas()
     odd: list[pd.DataFrame] = []
+    edges = _without_displaced(edges, odd)
     edges = _set_aside(edges, odd, edges["artifact"], edges["backend"])
     rows = _set_aside(rows, odd, None, Backend.NEON.value)
     foreign = replicas["owner_id"].notna() & (replicas["owner_id"] != replicas["memory_id"])
@@ -318,6 +322,17 @@ def load_partition(
         ),
         pd.concat(odd, ignore_index=True),
     )  # fmt: skip
+
+
+def _without_displaced(edges: pd.DataFrame, odd: list[pd.DataFrame]) -> pd.DataFrame:
+    """``edges`` without those that have no place beside the others; these are added to ``odd``."""
+    problems = displaced(edges)
+    aside = edges[problems.notna()]
+    if aside.empty:
+        return edges
+    found = _odd(aside, aside["artifact"], aside["backend"])
+    odd.append(found.assign(kind="invalid_row", row_problem=problems[problems.notna()]))
+    return edges[problems.isna()].reset_index(drop=True)
 
 
 def _set_aside(
@@ -348,7 +363,8 @@ def _canonical(ids: pd.Series) -> pd.Series:
 
 
 def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | str) -> pd.DataFrame:
-    return frame[["memory_id", "memory_type"]].assign(artifact=artifact, backend=backend)
+    ids = frame[["memory_id", "memory_type"]]
+    return ids.assign(artifact=artifact, backend=backend, kind="invalid_id", row_problem=None)
 
 
 def left_over(

@@ -24,6 +24,8 @@ LEFT = {
     "location_conflict": "which of the two is meant only a person can say",
     "invalid_id": "nothing can be matched with it",
     "invalid_location": "where the app's own row is wrong: its tables are never written",
+    "invalid_row": "where the value can't be what was meant, only a person can say",
+    "type_mismatch": "which of the two it is only a person can say",
     "hash_unknown": "where no bytes were read there is nothing to record, in new edges as in old",
 }
 

@@ -78,6 +78,7 @@ class Sample:
             "memory_type": memory_type, "artifact": artifact, "backend": backend.value,
             "present": True, "sync_state": "idle", "created_at": OLDER, "updated_at": OLD,
             "version": "1", "malformed": False, "location_problem": None, "named": None,
+            "row_problem": None,
         }  # fmt: skip
         self.edges.append(_keyed(memory_id) | values | more)
         return self
@@ -113,6 +114,7 @@ class Sample:
             ("malformed", pa.bool_()),
             ("location_problem", pa.string()),
             ("named", pa.string()),
+            ("row_problem", pa.string()),
         ]
         ledger = pa.schema([*LEDGER, *extra])
         inventory = pa.schema(

@@ -140,6 +140,35 @@ def test_a_row_whose_url_names_nothing_is_reported_on_its_asset() -> None:
     assert sample.kinds() == ["invalid_location asset@vercel-blob"]
 
 
+# Rows that can't be read ------------------------------------------------------------------------
+
+
+def test_a_row_with_an_impossible_value_is_reported_and_nothing_else_is_concluded_from_it() -> None:
+    sample = changed(sound(), "asset", BLOB, row_problem="its size is negative", size_bytes=-1)
+    assert sample.kinds() == ["invalid_row asset@vercel-blob"]
+    sample.blobs.clear()
+    assert sample.kinds() == ["invalid_row asset@vercel-blob"]
+
+
+def test_an_impossible_value_does_not_hide_that_a_file_is_lost() -> None:
+    sample = changed(in_web(), "asset", BLOB, row_problem="its size is negative")
+    sample.blobs.clear()
+    assert sample.kinds() == ["invalid_row asset@vercel-blob", "lost asset@vercel-blob"]
+
+
+def test_a_row_with_two_things_wrong_is_one_finding_that_names_both() -> None:
+    sample = changed(sound(), "asset", BLOB, malformed=True, row_problem="its size is negative")
+    found = sample.judged().findings
+    assert found[["kind", "besides"]].to_numpy().tolist() == [["invalid_location", "invalid_row"]]
+
+
+def test_a_row_that_does_not_say_whether_it_is_there_proves_no_deletion() -> None:
+    sample = sound()
+    sample.rows.clear()
+    changed(sample, "metadata", NEON, present=None, row_problem="it does not say")
+    assert sample.kinds() == ["deleted_memory metadata@neon-db"]
+
+
 # Contents ---------------------------------------------------------------------------------------
 
 

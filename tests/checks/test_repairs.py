@@ -110,6 +110,13 @@ def test_a_link_turns_the_canisters_asset_off() -> None:
     assert repair.takes_away
 
 
+def test_a_hash_in_another_form_is_put_into_the_canonical_one_and_nothing_else() -> None:
+    sample = changed(sound(), "asset", BLOB, content_hash=HASH.upper(), row_problem="its hash")
+    assert only(sample).values == {"content_hash": HASH}
+    for bad in ({"content_hash": "x"}, {"size_bytes": -1}):
+        assert not planned(changed(sound(), "asset", BLOB, row_problem="bad", **bad))
+
+
 def test_a_dangling_edge_is_deleted() -> None:
     repair = only(Sample().edge("metadata", NEON))
     assert (repair.action, repair.values, repair.takes_away) == ("delete", {}, True)

@@ -39,8 +39,8 @@ def test_unknown_never_yields_a_finding() -> None:
         verdict = judge(memory, edge, obj, sync).verdict
         if memory == Memory.UNKNOWN:
             assert verdict in silent
-        elif obj == Object.UNKNOWN:  # a location that names nothing is wrong whatever is stored
-            assert verdict in silent | {Verdict.INVALID_LOCATION}
+        elif obj == Object.UNKNOWN:  # a row that can't be read is wrong whatever is stored
+            assert verdict in silent | {Verdict.INVALID}
 
 
 def test_nothing_is_missing_or_absent_where_the_object_was_seen() -> None:

@@ -28,7 +28,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RECIPE = Recipe(seed=5, memories=1000, galleries=25, median_bytes=6_000, icp_share=0.75)
 EDGE_KINDS = {
     "missing", "untracked", "unmarked", "size_mismatch", "hash_mismatch", "hash_unknown", "stuck",
-    "sync_failed", "stale_failure", "dangling_edge", "external_only",
+    "sync_failed", "stale_failure", "dangling_edge", "external_only", "invalid_row",
 }  # fmt: skip
 Key = tuple[str, str, str, str]
 
@@ -140,6 +140,10 @@ class Inspector:
             return False
         return (content_hash, size) != (hashlib.sha256(content).hexdigest(), len(content))
 
+    def of_two_types(self) -> set[str]:
+        used = {*((key[0], key[1]) for key in self.edges), *self.memories.items()}
+        return {memory_id for memory_id, times in Counter(i for i, _ in used).items() if times > 1}
+
     def lost(self) -> set[str]:
         def held(memory_id: str) -> bool:
             key = (memory_id, self.memories[memory_id], "asset", "vercel-blob")
@@ -175,6 +179,7 @@ def check(directory: SandboxDirectory, findings: list[Finding]) -> None:
     assert edges == {key for key in seen.differing_edges() if key[0] not in deleted}
     assert by_kind.get("lost", set()) == seen.lost()
     assert by_kind.get("location_conflict", set()) == seen.named_twice()
+    assert by_kind.get("type_mismatch", set()) == seen.of_two_types()
     orphans = by_kind.get("orphaned", set()) | by_kind.get("unclassified", set())
     assert orphans == seen.unreferenced()
     strangers = {i for i in seen.copies if i not in seen.memories} - deleted
@@ -200,7 +205,7 @@ def test_all_damage_is_named_and_nothing_else(box: SandboxDirectory, tmp_path: P
     counts = Counter(row["kind"] for row in written)
     assert set(counts) == EDGE_KINDS | {
         "lost", "orphaned", "unclassified", "deleted_memory", "icp_only", "invalid_id",
-        "invalid_location", "location_conflict",
+        "invalid_location", "location_conflict", "type_mismatch",
     }  # fmt: skip
 
 
