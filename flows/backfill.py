@@ -7,14 +7,14 @@ from checks.errors import StoreError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
-from tasks import audit, filling, observe, publish
+from tasks import audit, filling, observe, publish, rolling
 from tasks.lease import Fence
 from tasks.settings import ALL_BYTES, load_settings
 
 snapshot = task(observe.snapshot)
 list_store = task(observe.list_store)
 resolve = task(observe.resolve)
-hash_assets = task(observe.verify, name="hash")
+hash_assets = task(rolling.verify, name="hash")
 fill = task(filling.fill)
 close = task(filling.close, name="report")
 

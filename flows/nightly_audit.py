@@ -10,7 +10,7 @@ from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
-from tasks import audit, heartbeat, mending, observe, publish
+from tasks import audit, heartbeat, mending, observe, publish, rolling
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.quality import CheckResult
@@ -19,7 +19,7 @@ from tasks.settings import byte_budget, load_settings
 snapshot = task(observe.snapshot)
 list_store = task(observe.list_store)
 resolve = task(observe.resolve)
-verify_bytes = task(observe.verify, name="verify")
+verify_bytes = task(rolling.verify, name="verify")
 conclude = task(observe.conclude, name="compare-and-confirm")
 conclude_left_over = task(observe.conclude_left_over, name="orphans")
 propose = task(mending.propose)
@@ -37,6 +37,7 @@ def nightly_audit(
     over_quota: bool = False,  # noqa: FBT001, FBT002 - a deployment's parameter
     accept_new_store: bool = False,  # noqa: FBT001, FBT002
     resume: str | None = None,
+    verify_minutes: float | None = None,
 ) -> dict[str, Any]:
     """Audits the ledger against Neon, Vercel Blob and the canister.
 
@@ -48,6 +49,7 @@ def nightly_audit(
         over_quota: without effect yet, since no month's quota is measured.
         accept_new_store: these are other stores than those of former runs, on purpose.
         resume: the id of a run that was interrupted within the last day.
+        verify_minutes: how long reading bytes may take; default EDGEKEEPER_VERIFY_MINUTES.
 
     Returns:
         the run object of the interface's contract.
@@ -61,6 +63,7 @@ def nightly_audit(
         stores=frozenset(Backend(name) for name in stores) if stores else frozenset(Backend),
         breaker_percent=settings.breaker_percent if allow_percent is None else allow_percent,
         accept_new_store=accept_new_store,
+        verify_minutes=settings.verify_minutes if verify_minutes is None else verify_minutes,
     )
     with audit.under_way(settings, options, resume) as (run, fence):
         name_run(run.run_id)

@@ -8,7 +8,7 @@ from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
-from tasks import audit, certifying, chosen, looking_up, mending, observe, publish, verdict
+from tasks import audit, certifying, chosen, looking_up, mending, observe, publish, rolling, verdict
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.settings import ALL_BYTES, load_settings
@@ -17,7 +17,7 @@ choose = task(chosen.choose)
 snapshot = task(looking_up.snapshot)
 look_up = task(looking_up.look_up)
 resolve = task(observe.resolve)
-read_bytes = task(observe.verify, name="read")
+read_bytes = task(rolling.verify, name="read")
 conclude = task(observe.conclude, name="compare-and-confirm")
 certify = task(certifying.certify)
 propose = task(mending.propose)

@@ -43,6 +43,7 @@ class AuditOptions:
     Attributes:
         repair: how far it may go.
         verify_budget: bytes to read.
+        verify_minutes: how long that may take; None: as long as it takes.
         stores: backends to look at; the others stay unknown.
         breaker_percent: the breaker's limit, in percent.
         accept_new_store: pin stores that are not those of former runs.
@@ -53,6 +54,7 @@ class AuditOptions:
     stores: frozenset[Backend] = frozenset(Backend)
     breaker_percent: float = 1.0
     accept_new_store: bool = False
+    verify_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ def _resumed(
         stores=frozenset(Backend(name) for name in begun["stores"]),
         breaker_percent=begun["breaker_percent"],
         accept_new_store=options.accept_new_store,
+        verify_minutes=begun.get("verify_minutes"),
     )
     return kept, started
 

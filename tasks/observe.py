@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,7 +30,6 @@ from tasks.snapshot import still_named, take_snapshot
 from tasks.stores import open_store
 from tasks.stores.icp.store import IcpStore
 from tasks.stores.protocol import ListingReport, Store
-from tasks.verification_history import readings, record
 
 #: Partitions compared at once: each keeps a core busy and holds some 200 MB, so that more of them
 #: would cost memory and gain nothing. One core is left to the data-quality checks beside them.
@@ -226,77 +224,6 @@ class OpenStores:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
-
-
-def verify(
-    run: AuditRun,
-    facts: Mapping[str, Any],
-    reports: Mapping[Backend, ListingReport],
-    memory_ids: Collection[str] | None = None,
-) -> dict[str, Any]:
-    """Reads the bytes of as many assets as the budget allows; see ``verification``.
-
-    ``memory_ids`` are those that the run is about, None for all that there are.
-    """
-
-    def work() -> dict[str, Any]:
-        workspace = run.workspace(facts["partitions"])
-        with verification.open_spool(workspace.hashes, workspace.partitions) as writer:
-            if run.options.verify_budget <= 0:
-                return asdict(verification.Reading())
-            notes = 0
-            with run.connect() as conn:
-                known = readings(conn, memory_ids)
-            for partition in range(workspace.partitions):
-                rows = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
-                edges = read_partition(workspace.ledger, partition).to_pandas()
-                hashed = verification.note_hashes(rows, edges, known)
-                notes += hashed.num_rows
-                writer.write(hashed)
-            targets = _targets(run, workspace, view_of(run, facts, reports), known)
-            reading = asyncio.run(_read(run, Seen(facts, reports), targets, writer))
-        _remember(run, workspace)
-        return asdict(reading) | {
-            "read": reading.read + notes,
-            "unknown": {backend.value: why for backend, why in reading.unknown.items()},
-        }
-
-    return run.stage("verify", work)
-
-
-async def _read(
-    run: AuditRun, seen: Seen, targets: pd.DataFrame, writer: PartitionWriter
-) -> verification.Reading:
-    async with OpenStores(run, seen) as stores:
-        reachable = targets[targets["backend"].isin([backend.value for backend in stores])]
-        told = advancing("reading bytes", int(reachable["object_size"].sum()))
-        return await verification.read_assets(
-            reachable, stores, writer, told, budget=run.options.verify_budget
-        )
-
-
-def _remember(run: AuditRun, workspace: matching.Workspace) -> None:
-    """Keeps what was read, for the order of the nights to come."""
-    with run.connect() as conn:
-        record(conn, workspace.hashes, run.run_id, datetime.now(UTC))
-
-
-_TARGET_COLUMNS = ["key_hi", "key_lo", "memory_id", "memory_type", "backend", "content_hash",
-                   "object_location", "object_size", "object_version"]  # fmt: skip
-
-
-def _targets(
-    run: AuditRun, workspace: matching.Workspace, view: View, known: pd.DataFrame
-) -> pd.DataFrame:
-    """The assets that are read in this run, in their order; ``known``: former readings."""
-    frames = []
-    for partition in range(workspace.partitions):
-        cases, _ = comparison.cases_of(workspace, partition, view, run.settings.blob_address)
-        frame = cases.frame(cases.readable_assets())
-        frames.append(frame[_TARGET_COLUMNS])
-    targets = pd.concat(frames, ignore_index=True)
-    targets = targets.merge(known, "left", ["memory_id", "memory_type", "backend"])
-    return verification.within_budget(targets, run.options.verify_budget)
 
 
 def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:

@@ -95,6 +95,16 @@ class Workspace:
         return self.directory / "seen" / "left-over"
 
     @property
+    def readings(self) -> Path:
+        """When replicas were last read in former runs, by memory."""
+        return self.directory / "readings"
+
+    @property
+    def read(self) -> Path:
+        """What was read in this run, in the order in which it was."""
+        return self.directory / "read"
+
+    @property
     def hashes(self) -> Path:
         """What was read in this run, by memory."""
         return self.directory / "hashes"

@@ -160,6 +160,10 @@ class Settings(BaseSettings):
     verify_budget: Annotated[int, NoDecode] = _named(
         "EDGEKEEPER_VERIFY_BUDGET", "bytes hashed per audit, or all", "5GB", 0
     )
+    verify_minutes: float | None = _named(
+        "EDGEKEEPER_VERIFY_MINUTES", "minutes after which an audit begins to read nothing more; "
+        "default: no limit", "120", None, gt=0,
+    )  # fmt: skip
     blob_plan: BlobPlan = _named(
         "EDGEKEEPER_BLOB_PLAN", "Vercel plan whose rates are kept under: hobby, pro, enterprise or "
         "unlimited", "pro", "hobby",

@@ -1,28 +1,30 @@
-"""Reading bytes: which assets are read in a run, in which order, and what became of each.
+"""Reading bytes: the assets in the order that they are given in, and what became of each.
 
-What changed first, then what was never read, then the stalest, until the budget of bytes is spent.
 A mismatch is believed only after a second read from scratch. A store that stops answering ends the
-reading of that store: what was not read is not verified, and nothing else is concluded.
+reading of that store: what was not read is not verified, and nothing else is concluded. One object
+that never comes whole does not: it could not be verified, and its turn comes again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from checks.describe import plain_records
 from checks.errors import ObjectChangedError, StoreError, StoreUnreachableError
 from checks.model import Artifact, Backend
+from tasks.allowance import Allowance
 from tasks.partitions import PartitionWriter
-from tasks.settings import ALL_BYTES
 from tasks.stores.protocol import HashedObject, Store
 
 #: What reading one asset gave. ``outcome``: ``read``; ``gone``, no bytes are there; ``changed``
-#: while it was read; ``failed`` for another reason, in ``read_detail``.
+#: while it was read; ``silent``, nothing answered; ``failed`` for another reason, in
+#: ``read_detail``.
 HASHES = pa.schema(
     [
         ("key_hi", pa.uint64()),
@@ -41,7 +43,9 @@ HASHES = pa.schema(
     ]
 )
 CONCURRENCY = 16
-_BATCH = 2_000
+_SILENT_IN_A_ROW = 8
+_PORTION = 1_000
+_PORTION_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -51,92 +55,129 @@ class Reading:
     Attributes:
         read: assets whose bytes were read.
         bytes: read, second reads included.
-        unverifiable: assets that were tried and could not be read.
         unknown: stores that stopped answering, with the reason.
     """
 
     read: int = 0
     bytes: int = 0
-    unverifiable: int = 0
     unknown: dict[Backend, str] = field(default_factory=dict)
 
-
-def within_budget(targets: pd.DataFrame, budget: int) -> pd.DataFrame:
-    """The targets that are read, in their order, while the budget lasts.
-
-    First what was written since it was last read, or was not what the ledger says; then what was
-    never read; then the stalest. The last one may go over the budget: an object that is larger than
-    any night's budget would never be read otherwise.
-
-    Args:
-        targets: ``object_size`` (bytes; unknown counts as 0), ``object_version`` and the columns of
-            ``verification_history.readings``, null where a target was never read.
-        budget: bytes.
-    """
-    known = targets["known_version"].notna()
-    changed = known & (targets["known_version"] != targets["object_version"])
-    urgent = changed | (targets["known_outcome"] == "differed")
-    ordered = targets.assign(calm=~urgent).sort_values(
-        ["calm", "read_at"], na_position="first", kind="stable"
-    )
-    size = ordered["object_size"].fillna(0).astype("int64")
-    return ordered[size.cumsum() - size < budget].drop(columns="calm")
+    def add(self, other: "Reading") -> None:
+        """Adds what another one read."""
+        self.read += other.read
+        self.bytes += other.bytes
+        self.unknown.update(other.unknown)
 
 
 async def read_assets(
-    targets: pd.DataFrame,
+    line: Iterator[dict[str, Any]],
     stores: Mapping[Backend, Store],
-    writer: PartitionWriter,
+    keep: Callable[[Reading, list[dict[str, Any]]], Awaitable[None]],
     progress: Callable[[int], None] = lambda _bytes: None,
     *,
-    budget: int = ALL_BYTES,
-) -> Reading:
-    """Reads and hashes the assets of ``targets`` and spools the outcomes (columns ``HASHES``).
+    allowance: Allowance | None = None,
+    assured: int = 0,
+) -> None:
+    """Reads and hashes assets in their order, while the allowance lasts.
 
     Args:
-        targets: columns of ``Cases.frame``; all in stores that can be read.
+        line: the assets, with the columns of ``Cases.frame``; all in stores that can be read.
         stores: the stores by backend.
-        writer: for the schema ``HASHES``.
+        keep: is given what came out of some assets, with the columns of ``HASHES``, every now and
+            then, so that a run that is killed does not read them again.
         progress: called with the bytes of each asset read.
-        budget: bytes after which nothing more is begun, whatever the stores said of sizes.
+        allowance: bytes and time; default no limit.
+        assured: so many of the line are read whatever they cost.
     """
-    result = Reading()
-    gate = asyncio.Semaphore(CONCURRENCY)
+    allowance = allowance or Allowance()
+    numbered = enumerate(line)
+    rows = _Kept(keep)
+    answers = _Answers()
 
-    async def one(target: dict[str, Any]) -> dict[str, Any] | None:
-        async with gate:
-            if result.bytes >= budget:
-                return None
-            return await _read(target, stores, result, progress)
+    async def work() -> None:
+        for number, target in numbered:
+            async with allowance.place(target["object_size"] or 0, assured=number < assured) as may:
+                if not may:
+                    return
+                reading = Reading()
+                row = await _read(target, stores, answers, reading, progress)
+                allowance.spent += reading.bytes
+            await rows.add(reading, row)
 
-    for start in range(0, len(targets), _BATCH):
-        batch = list(plain_records(targets.iloc[start : start + _BATCH]))
-        outcomes = [row for row in await asyncio.gather(*map(one, batch)) if row is not None]
-        writer.write(pa.Table.from_pylist(outcomes, HASHES))
-    return result
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+    await rows.add(Reading(unknown=answers.unknown()), None)
+    await rows.flush()
+
+
+class _Answers:
+    """Which stores answer: one object that can't be had is not yet a store that is away."""
+
+    def __init__(self) -> None:
+        self._answered: set[Backend] = set()
+        self._silent: dict[Backend, list[str]] = {}
+
+    def note(self, backend: Backend, error: StoreError | None) -> None:
+        """Takes note of an answer, or that there was none."""
+        if isinstance(error, StoreUnreachableError):
+            self._silent.setdefault(backend, []).append(str(error))
+        else:
+            self._answered.add(backend)
+            self._silent.pop(backend, None)
+
+    def away(self, backend: Backend) -> bool:
+        """Whether so many in a row had no answer that the others are not asked any more."""
+        return len(self._silent.get(backend, ())) >= _SILENT_IN_A_ROW
+
+    def unknown(self) -> dict[Backend, str]:
+        """The stores that are away, or that have never answered, with the reason."""
+        return {
+            backend: reasons[-1] for backend, reasons in self._silent.items()
+            if self.away(backend) or backend not in self._answered
+        }  # fmt: skip
+
+
+class _Kept:
+    """What came out of assets, kept in portions: not too many, not too late."""
+
+    def __init__(self, keep: Callable[[Reading, list[dict[str, Any]]], Awaitable[None]]) -> None:
+        self._keep = keep
+        self._rows: list[dict[str, Any]] = []
+        self._reading = Reading()
+        self._since = monotonic()
+
+    async def add(self, reading: Reading, row: dict[str, Any] | None) -> None:
+        self._reading.add(reading)
+        if row is not None:
+            self._rows.append(row)
+        if len(self._rows) >= _PORTION or monotonic() - self._since > _PORTION_SECONDS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        rows, self._rows = self._rows, []
+        reading, self._reading = self._reading, Reading()
+        self._since = monotonic()
+        await self._keep(reading, rows)
 
 
 async def _read(
     target: dict[str, Any],
     stores: Mapping[Backend, Store],
+    answers: _Answers,
     result: Reading,
     progress: Callable[[int], None],
 ) -> dict[str, Any] | None:
     """What reading one asset gave; None where its store does not answer any more."""
     backend = Backend(target["backend"])
-    if backend in result.unknown:
+    if answers.away(backend):
         return None
     row = {name: target[name] for name in HASHES.names if name in target}
     row["expected_sha256"] = target.get("content_hash")
     try:
         hashed = await _believed(stores[backend], target, result, progress)
-    except StoreUnreachableError as error:
-        result.unknown[backend] = str(error)
-        return None
     except StoreError as error:
-        result.unverifiable += 1
-        changed = isinstance(error, ObjectChangedError)
-        return row | {"outcome": "changed" if changed else "failed", "read_detail": str(error)}
+        answers.note(backend, error)
+        return row | {"outcome": _outcome(error), "read_detail": str(error)}
+    answers.note(backend, None)
     if hashed is None:
         return row | {"outcome": "gone"}
     result.read += 1
@@ -144,6 +185,23 @@ async def _read(
         "outcome": "read", "read_size": hashed.size, "sha256": hashed.sha256,
         "md5": hashed.md5, "read_version": hashed.version,
     }  # fmt: skip
+
+
+def _outcome(error: StoreError) -> str:
+    """What an asset that could not be read is."""
+    if isinstance(error, StoreUnreachableError):
+        return "silent"
+    return "changed" if isinstance(error, ObjectChangedError) else "failed"
+
+
+def settled(hashes: pa.Table, unknown: Collection[Backend]) -> pa.Table:
+    """``hashes`` with what had no answer as failed, or left out where its store is ``unknown``."""
+    silent = pc.equal(hashes["outcome"], "silent")
+    away = pc.is_in(hashes["backend"], pa.array([each.value for each in unknown], pa.string()))
+    outcome = pc.if_else(silent, "failed", hashes["outcome"])
+    place = hashes.schema.get_field_index("outcome")
+    named = hashes.set_column(place, "outcome", outcome)
+    return named.filter(pc.invert(pc.and_(silent, away)))
 
 
 async def _believed(
@@ -181,7 +239,7 @@ def note_hashes(rows: pd.DataFrame, edges: pd.DataFrame, readings: pd.DataFrame)
     Args:
         rows: columns of ``columns.NEON_INVENTORY``.
         edges: columns of ``columns.LEDGER``, of the same partition.
-        readings: see ``verification_history.readings``.
+        readings: columns of ``verification_history.READINGS``, of the same partition too.
     """
     own = (edges["backend"] == Backend.NEON.value) & (edges["artifact"] == Artifact.ASSET.value)
     expected = edges.loc[own, ["memory_id", "memory_type", "content_hash"]]

@@ -4,23 +4,28 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from tasks.app_tables import find_app_tables
-from tasks.copy_out import copy_table
+from tasks.copy_out import copy_tables
 from tasks.database import Connection, transaction
-from tasks.partitions import partition_files
+from tasks.join_keys import memory_keys
+from tasks.partitions import PartitionWriter
 from tasks.queries import query
 
-_READINGS = pa.schema(
+READINGS = pa.schema(
     [
+        ("key_hi", pa.uint64()),
+        ("key_lo", pa.uint64()),
         ("memory_id", pa.string()),
         ("memory_type", pa.string()),
         ("backend", pa.string()),
         ("read_at", pa.timestamp("us", tz="UTC")),
+        ("verified_at", pa.timestamp("us", tz="UTC")),
         ("known_version", pa.string()),
+        ("known_size", pa.int64()),
         ("known_outcome", pa.string()),
         ("verified_sha256", pa.string()),
     ]
@@ -33,20 +38,29 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def readings(conn: Connection, memory_ids: Collection[str] | None = None) -> pd.DataFrame:
-    """The last reading of every replica that was ever read, or of some memories' replicas.
+def spool_readings(
+    conn: Connection, directory: Path, partitions: int, memory_ids: Collection[str] | None = None
+) -> None:
+    """Spools the last reading of every replica, or of some memories' replicas, by memory.
 
-    Columns: ``memory_id, memory_type, backend, read_at`` (UTC), ``known_version`` (the store's
-    version then), ``known_outcome`` (``read``; ``differed`` from the ledger; ``gone``, ``changed``,
-    ``failed``) and ``verified_sha256``, the hash that was last seen to be the ledger's.
+    Columns: the memory's key, ``memory_id, memory_type, backend``, ``read_at`` (the last attempt,
+    UTC), ``known_outcome`` of it (``read``; ``differed`` from the ledger; ``gone``, ``changed``,
+    ``failed``), ``known_version`` and ``known_size`` of what was last read, ``verified_at`` and
+    ``verified_sha256`` of when it was last seen to be what the ledger says.
     """
-    with transaction(conn, snapshot=True):
-        statement = query("queries/verification", "readings")
-        if memory_ids is not None:
-            ids = sql.Literal(list(memory_ids))
-            statement = query("queries/verification", "readings_of", ids=ids)
-        frame: pd.DataFrame = copy_table(conn, statement, _READINGS).to_pandas()
-    return frame
+    statement = query("queries/verification", "readings")
+    if memory_ids is not None:
+        ids = sql.Literal(list(memory_ids))
+        statement = query("queries/verification", "readings_of", ids=ids)
+    unkeyed = pa.schema([field for field in READINGS if not field.name.startswith("key_")])
+    with (
+        PartitionWriter(directory, READINGS, partitions) as writer,
+        transaction(conn, snapshot=True),
+    ):
+        for table in copy_tables(conn, statement, unkeyed):
+            high, low = memory_keys(table["memory_id"])
+            keyed = table.append_column("key_hi", pa.array(high))
+            writer.write(keyed.append_column("key_lo", pa.array(low)))
 
 
 def coverage(conn: Connection) -> tuple[int, datetime | None]:
@@ -57,17 +71,16 @@ def coverage(conn: Connection) -> tuple[int, datetime | None]:
     return (int(row[0]), row[1]) if row else (0, None)
 
 
-def record(conn: Connection, hashes: Path, run_id: str, at: datetime) -> None:
-    """Keeps what a run read: the spool of ``verification.HASHES`` in ``hashes``."""
-    for path in partition_files(hashes):
-        frame = pd.read_parquet(path).astype(object)
-        frame = frame.where(frame.notna(), None)
-        expected = frame["expected_sha256"]
-        differed = (frame["outcome"] == "read") & expected.notna() & (expected != frame["sha256"])
-        frame["outcome"] = frame["outcome"].mask(differed, "differed")
-        for start in range(0, len(frame), _BATCH):
-            batch = frame.iloc[start : start + _BATCH]
-            values = {name: batch[column].tolist() for name, column in _COLUMNS.items()}
-            with transaction(conn):
-                statement = query("queries/verification", "record")
-                conn.execute(statement, values | {"at": at, "run_id": run_id})
+def record(conn: Connection, hashes: pa.Table, run_id: str, at: datetime) -> None:
+    """Keeps what a run read: rows of ``verification.HASHES``; the same rows again are no harm."""
+    expected, found = hashes["expected_sha256"], hashes["sha256"]
+    differs = pc.fill_null(pc.not_equal(expected, found), fill_value=False)
+    differs = pc.and_(pc.equal(hashes["outcome"], "read"), differs)
+    outcome = pc.if_else(differs, "differed", hashes["outcome"])
+    kept = hashes.set_column(hashes.schema.get_field_index("outcome"), "outcome", outcome)
+    for start in range(0, kept.num_rows, _BATCH):
+        batch = kept.slice(start, _BATCH)
+        values = {name: batch[column].to_pylist() for name, column in _COLUMNS.items()}
+        with transaction(conn):
+            statement = query("queries/verification", "record")
+            conn.execute(statement, values | {"at": at, "run_id": run_id})

@@ -28,6 +28,14 @@ Verify = Annotated[
         help="Bytes to read and hash: 500MB, 5GB, 0 or all. Default: EDGEKEEPER_VERIFY_BUDGET.",
     ),
 ]
+VerifyMinutes = Annotated[
+    float | None,
+    typer.Option(
+        "--verify-minutes", min=0, metavar="N",
+        help="Begin to read nothing more after so many minutes; what is left is read in the "
+        "nights to come. Default: EDGEKEEPER_VERIFY_MINUTES, else no limit.",
+    ),
+]  # fmt: skip
 Stores = Annotated[
     list[Backend] | None,
     typer.Option(
@@ -51,6 +59,7 @@ def audit(
     out: Output,
     repair: Repair = RepairPolicy.NONE,
     verify: Verify = None,
+    verify_minutes: VerifyMinutes = None,
     stores: Stores = None,
     allow_percent: AllowPercent = None,
     over_quota: Annotated[
@@ -91,6 +100,7 @@ def audit(
         out,
         repair=repair.value,
         verify=verify,
+        verify_minutes=verify_minutes,
         stores=[store.value for store in stores] if stores else None,
         allow_percent=allow_percent,
         over_quota=over_quota,

@@ -1,13 +1,15 @@
 -- name: readings
 -- When each replica was last read, what came out, and which hash was last seen to be the ledger's.
-SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at, version AS known_version,
-    outcome AS known_outcome, verified_sha256
+SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at,
+    verified_at AT TIME ZONE 'utc' AS verified_at, version AS known_version,
+    size_bytes AS known_size, outcome AS known_outcome, verified_sha256
 FROM audit.verification;
 
 -- name: readings_of
 -- The same of some memories only.
-SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at, version AS known_version,
-    outcome AS known_outcome, verified_sha256
+SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at,
+    verified_at AT TIME ZONE 'utc' AS verified_at, version AS known_version,
+    size_bytes AS known_size, outcome AS known_outcome, verified_sha256
 FROM audit.verification
 WHERE memory_id = ANY({ids}::text[]);
 
@@ -21,7 +23,8 @@ WHERE v.verified_at IS NOT NULL AND EXISTS (
         AND e.backend::text = v.backend AND e.artifact = 'asset');
 
 -- name: record
--- Keeps the last reading of each replica; one that failed or differs leaves the last good one.
+-- Keeps the last reading of each replica. One that failed leaves what the last one read, and one
+-- that failed or differs leaves when it was last good.
 INSERT INTO audit.verification AS v
     (memory_id, memory_type, backend, at, method, size_bytes, sha256, md5, version, outcome, run_id,
      verified_at, verified_sha256)
@@ -32,8 +35,9 @@ FROM unnest(
     %(sha256)s::text[], %(md5)s::text[], %(version)s::text[], %(outcome)s::text[]
 ) AS r (memory_id, memory_type, backend, size_bytes, sha256, md5, version, outcome)
 ON CONFLICT (memory_id, memory_type, backend) DO UPDATE SET
-    at = excluded.at, method = excluded.method, size_bytes = excluded.size_bytes,
-    sha256 = excluded.sha256, md5 = excluded.md5, version = excluded.version,
-    outcome = excluded.outcome, run_id = excluded.run_id,
+    at = excluded.at, method = excluded.method, outcome = excluded.outcome,
+    run_id = excluded.run_id, size_bytes = coalesce(excluded.size_bytes, v.size_bytes),
+    sha256 = coalesce(excluded.sha256, v.sha256), md5 = coalesce(excluded.md5, v.md5),
+    version = coalesce(excluded.version, v.version),
     verified_at = coalesce(excluded.verified_at, v.verified_at),
     verified_sha256 = coalesce(excluded.verified_sha256, v.verified_sha256);

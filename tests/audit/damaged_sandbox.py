@@ -29,7 +29,7 @@ from sandbox.drift.findings import Finding
 from sandbox.icp.storage import CanisterStorage
 from sandbox.seed import seed
 from sandbox.supervisor import Server, Supervisor, is_healthy
-from tasks import audit, filling, mending, observe, publish
+from tasks import audit, filling, mending, observe, publish, rolling
 from tasks.settings import ALL_BYTES, Settings, variable
 
 BLOB, ICP, NEON = Backend.BLOB.value, Backend.ICP.value, Backend.NEON.value
@@ -214,14 +214,15 @@ def audited(
     accept_new_store: bool = False,
     resume: str | None = None,
     before: Mapping[str, Hook] | None = None,
+    minutes: float | None = None,
 ) -> Audited:
     """The nightly audit's stages in their order; ``before`` steps in before a stage, by its name.
 
-    ``percent`` is the breaker's limit: damage on purpose would trip it.
+    ``minutes`` bounds the reading; ``percent`` is the breaker's limit: damage on purpose would trip it.
     """
     options = audit.AuditOptions(
         RepairPolicy(repair), ALL_BYTES if verify == "all" else int(verify), stores, percent,
-        accept_new_store,
+        accept_new_store, minutes,
     )  # fmt: skip
     with audit.under_way(settings, options, resume) as (run, fence):
         hooks = before or {}
@@ -249,7 +250,7 @@ def _stages(run: audit.AuditRun, before: Mapping[str, Hook]) -> tuple[Any, ...]:
     at("resolve")
     left_over = observe.resolve(run, facts)
     at("verify")
-    reading = observe.verify(run, facts, reports)
+    reading = rolling.verify(run, facts, reports)
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     at("conclude")
     conclusions = [observe.conclude(run, number, seen) for number in range(facts["partitions"])]
@@ -279,7 +280,7 @@ def backfilled(settings: Settings, *, batch: int = 5_000, resume: str | None = N
         for backend in (Backend.BLOB, Backend.ICP):
             reports[backend] = observe.list_store(run, backend, facts)
         observe.resolve(run, facts)
-        reading = observe.verify(run, facts, reports)
+        reading = rolling.verify(run, facts, reports)
         seen = observe.Seen(facts, observe.after_reading(reports, reading))
         return filling.close(run, seen, filling.fill(run, seen, fence, batch), reading)
 

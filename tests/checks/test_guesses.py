@@ -1,8 +1,5 @@
-# ruff: noqa: PD011 - the values are a repair's, not a frame's
 """Nothing is repaired on a guess: what looks mendable, and is not."""
 
-import pandas as pd
-import pytest
 from partition_samples import (
     BLOB,
     HASH,
@@ -15,8 +12,6 @@ from partition_samples import (
     view,
 )  # fmt: skip
 from test_repairs import only, planned
-
-from tasks.verification import within_budget
 
 OLD_MIGRATION = {"sync_state": "migrating", "present": False}
 
@@ -92,32 +87,3 @@ def test_an_edge_without_a_time_of_change_is_as_old_as_its_creation() -> None:
     sample = changed(sound(), "asset", BLOB, updated_at=None, created_at=OLD)
     sample.blobs[0]["object_written_at"] = NOW
     assert sample.read(BLOB, OTHER_HASH).kinds(view()) == ["stale_hash asset@vercel-blob"]
-
-
-def _targets(*rows: dict[str, object]) -> pd.DataFrame:
-    plain = {"object_size": 1, "object_version": "e1", "known_version": None, "read_at": pd.NaT,
-             "known_outcome": None}  # fmt: skip
-    return pd.DataFrame([plain | row for row in rows])
-
-
-def test_an_object_larger_than_the_budget_is_read_all_the_same_when_its_turn_comes() -> None:
-    targets = _targets({"object_size": 10_000}, {"object_size": 1}, {"object_size": 1})
-    assert within_budget(targets, 5_000)["object_size"].tolist() == [10_000]
-
-
-def test_what_changed_is_read_first_then_what_never_was_then_the_stalest() -> None:
-    long_ago, lately = pd.Timestamp("2026-01-01", tz="UTC"), pd.Timestamp("2026-11-01", tz="UTC")
-    targets = _targets(
-        {"name": "lately", "known_version": "e1", "read_at": lately, "known_outcome": "read"},
-        {"name": "long ago", "known_version": "e1", "read_at": long_ago, "known_outcome": "read"},
-        {"name": "never"},
-        {"name": "changed", "known_version": "e0", "read_at": lately, "known_outcome": "read"},
-    )
-    order = ["changed", "never", "long ago", "lately"]
-    assert within_budget(targets, 100)["name"].tolist() == order
-    assert within_budget(targets, 2)["name"].tolist() == order[:2]
-
-
-@pytest.mark.parametrize("budget", [0, -1])
-def test_no_budget_reads_nothing(budget: int) -> None:
-    assert within_budget(_targets({}), budget).empty
