@@ -45,6 +45,7 @@ class Table:
         kind: ``r`` table, ``p`` partitioned, ``v`` view, ``m`` materialized view, ``f`` foreign.
         columns: name to type, in the table's order.
         required: names of the columns that are NOT NULL.
+        defaulted: names of the columns that an insert may leave out, since something fills them.
         readable: whether we may select from it.
         lockable: whether we may lock its rows (``FOR KEY SHARE`` needs the UPDATE privilege).
         filtered: whether row security hides rows from us.
@@ -56,6 +57,7 @@ class Table:
     kind: str
     columns: Mapping[str, str]
     required: frozenset[str] = frozenset()
+    defaulted: frozenset[str] = frozenset()
     readable: bool = True
     lockable: bool = True
     filtered: bool = False
@@ -314,13 +316,17 @@ def visible_table(conn: Connection, name: str) -> Table | None:
 
 def _table(row: Mapping[str, Any]) -> Table:
     """A table from its row of the catalog."""
-    required = {n for n, needed in zip(row["names"], row["required"], strict=True) if needed}
+    required, defaulted = (
+        frozenset(name for name, holds in zip(row["names"], row[what], strict=True) if holds)
+        for what in ("required", "defaulted")
+    )
     return Table(
         schema=row["schema"],
         name=row["name"],
         kind=row["kind"],
         columns=dict(zip(row["names"], row["types"], strict=True)),
-        required=frozenset(required),
+        required=required,
+        defaulted=defaulted,
         readable=row["readable"],
         lockable=row["lockable"],
         filtered=row["filtered"],

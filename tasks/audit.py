@@ -25,6 +25,7 @@ from tasks.remote_home import fetch_history, is_remote
 from tasks.resolve import Workspace
 from tasks.run_directory import RunDirectory
 from tasks.schema import ensure_audit_schema
+from tasks.schema_ledger import check_writable
 from tasks.settings import Settings, masked
 from tasks.snapshot import Reread, reread
 from tasks.store_identity import answering, check_pinned, configured_identities
@@ -123,7 +124,10 @@ def under_way(
     if resume is not None:
         options, now = _resumed(home, resume, options, now)
     with connect(settings.batch_database_url) as conn:
-        find_app_tables(conn).ledger()
+        tables = find_app_tables(conn)
+        tables.ledger()
+        if options.repair is not RepairPolicy.NONE:
+            check_writable(conn, tables)
         answered = answering(settings, options.stores)
         ensure_audit_schema(conn)
         identities = configured_identities(conn, settings)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ _FATE_WORDS = {
 }
 
 
+@cache
 def page_environment() -> Environment:
-    """Jinja with everything escaped, and nothing that could hide."""
+    """Jinja with everything escaped, and nothing that could hide; it keeps compiled templates."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

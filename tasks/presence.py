@@ -20,7 +20,7 @@ from checks.model import Backend, MemoryType, SyncState
 from tasks.app_tables import AppTables, find_app_tables, visible_table
 from tasks.database import Connection, explained, translated
 from tasks.queries import query
-from tasks.schema_objects import view_body
+from tasks.schema_views import view_body
 
 AsyncConn: TypeAlias = AsyncConnection[DictRow]
 

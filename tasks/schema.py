@@ -9,15 +9,11 @@ from psycopg import sql
 
 from checks.errors import EdgekeeperError, SchemaError
 from tasks.app_tables import find_app_tables
+from tasks.concurrent_index import run_concurrently
 from tasks.database import Connection, explained, transaction, translated
 from tasks.queries import query
-from tasks.schema_objects import (
-    OBJECTS,
-    ObjectState,
-    ObjectStatus,
-    SchemaObject,
-    rendered,
-)
+from tasks.schema_objects import OBJECTS
+from tasks.schema_status import ObjectState, ObjectStatus, SchemaObject, rendered
 
 AUDIT_TABLES = ("run", "finding", "repair", "verification", "check_result", "checkpoint", "ack",
                 "store_identity", "quarantine")  # fmt: skip
@@ -91,22 +87,36 @@ def ensure_audit_schema(conn: Connection) -> None:
 
 
 def _bring(conn: Connection, each: SchemaObject, *, dry_run: bool) -> SchemaChange:
-    """Brings one object to the target."""
-    with translated():
-        status = each.inspect(conn, find_app_tables(conn))
+    """Brings one object to the target, and looks whether it is there."""
+    status = _inspected(conn, each)
     if status.state is ObjectState.PRESENT:
         return SchemaChange(status, Outcome.UNCHANGED)
     if not status.safe or status.statement is None:
         return SchemaChange(status, Outcome.REFUSED, status.detail)
     if dry_run:
         return SchemaChange(status, Outcome.PLANNED, status.detail)
+    return _made(conn, each, status)
+
+
+def _made(conn: Connection, each: SchemaObject, before: ObjectStatus) -> SchemaChange:
+    """Runs an object's statement and looks what came of it; what was not safe is left to do."""
     try:
-        _run(conn, status)
+        _run(conn, before)
     except psycopg.Error as error:
-        return _explained(status, explained(error), error)
+        return _explained(before, explained(error), error)
     except EdgekeeperError as error:
-        return _explained(status, error, error.__cause__)
-    return SchemaChange(status, Outcome.APPLIED, status.detail)
+        return _explained(before, error, error.__cause__)
+    after = _inspected(conn, each)
+    if after.state is ObjectState.PRESENT:
+        return SchemaChange(before, Outcome.APPLIED, before.detail)
+    outcome = Outcome.FAILED if after.safe else Outcome.REFUSED
+    return SchemaChange(after, outcome, f"mended: {before.detail}; still: {after.detail}")
+
+
+def _inspected(conn: Connection, each: SchemaObject) -> ObjectStatus:
+    """How one object stands."""
+    with translated():
+        return each.inspect(conn, find_app_tables(conn))
 
 
 def _run(conn: Connection, status: ObjectStatus) -> None:
@@ -116,14 +126,14 @@ def _run(conn: Connection, status: ObjectStatus) -> None:
         with transaction(conn):
             conn.execute(status.statement)
         return
-    # CONCURRENTLY locks nobody out, so that it needs no lock_timeout, which would need a session
     try:
         for statement in status.statement.split(";\n"):
-            conn.execute(statement)
+            run_concurrently(conn, statement.removesuffix(";"))
     except pg.UniqueViolation:
         # what is left of it would be maintained with every write and serve nobody; after another
         # error the name may belong to an index that somebody else has just made
-        conn.execute(query("schema/storage_edges", "drop_index", name=sql.Identifier(status.name)))
+        drop = query("schema/storage_edges", "drop_index", name=sql.Identifier(status.name))
+        run_concurrently(conn, drop.as_string(conn))
         raise
 
 
@@ -131,17 +141,9 @@ def _explained(
     status: ObjectStatus, error: EdgekeeperError, cause: BaseException | None
 ) -> SchemaChange:
     """An object that could not be made, and why."""
-    if isinstance(cause, pg.UniqueViolation):
-        detail = f"{error} These edges stand in the way: {_duplicates()}"
-        return SchemaChange(status, Outcome.REFUSED, detail)
     if isinstance(cause, psycopg.Error) and cause.sqlstate == _VIEW_COLUMNS_CLASH:
         return SchemaChange(status, Outcome.REFUSED, str(error))
     return SchemaChange(status, Outcome.FAILED, str(error))
-
-
-def _duplicates() -> str:
-    """The query that shows which edges are there twice."""
-    return query("schema/inspect", "duplicates").as_string(None)
 
 
 def _audit_status(conn: Connection) -> ObjectStatus:

@@ -22,6 +22,7 @@ from tasks.blob_names import pathnames
 from tasks.copy_out import copy_table, copy_tables
 from tasks.database import Connection, transaction
 from tasks.join_keys import memory_keys, text_keys
+from tasks.missing_tables import edges_by_type, unknown_types
 from tasks.partitions import PartitionWriter, partitions_for, read_partition
 from tasks.queries import query
 from tasks.stores.protocol import ListingReport
@@ -335,11 +336,8 @@ def _thumbnail(metadata: str | None) -> str | None:
 
 def _judge(conn: Connection, tables: AppTables, report: ListingReport) -> None:
     """Says which memory types are unknown, and whether the reading proves any absence."""
-    select = query("queries/edges", "statistics_by_type", table=tables.ledger().identifier)
-    edges: dict[str, int] = dict(conn.execute(select).fetchall())
-    for memory_type, reason in tables.unseen.items():
-        if memory_type in tables.unreadable or edges.get(memory_type.value, 0):
-            report.unknown_parts[memory_type.value] = reason
+    edges = edges_by_type(conn, tables)
+    report.unknown_parts = {t.value: why for t, why in unknown_types(tables, edges).items()}
     if report.unknown_parts:
         report.state = StoreState.INCOMPLETE
         report.detail = "; ".join(f"{t}: {why}" for t, why in report.unknown_parts.items())

@@ -191,8 +191,9 @@ class _Question:
 
 
 def _ask_database(settings: "Settings") -> Answer:
-    """The server's version; what is lacking in the schema, or how far the clocks are apart."""
-    from tasks.database import connect, transaction  # noqa: PLC0415
+    """The server's version, what tables there are not, and how far the clocks are apart."""
+    from tasks.database import connect, transaction, translated  # noqa: PLC0415
+    from tasks.missing_tables import gaps  # noqa: PLC0415
     from tasks.schema import ObjectState, schema_status  # noqa: PLC0415
 
     url = settings.batch_database_url
@@ -201,8 +202,13 @@ def _ask_database(settings: "Settings") -> Answer:
             row = conn.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
         skew = abs(time.time() - float(row[0])) if row else 0.0
         lacking = [each for each in schema_status(conn) if each.state is not ObjectState.PRESENT]
+        with translated():
+            wrong, known = gaps(conn)
         version = conn.info.server_version
     detail = f"Postgres {version // 10_000}.{version % 10_000}, clocks {skew:.1f} s apart"
+    detail = "; ".join([detail, *known])
+    if wrong:
+        return detail, f"{'; '.join(wrong)}; check the search_path and the grants of this user"
     if lacking:
         names = ", ".join(each.name for each in lacking[:3])
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""  # noqa: PLR2004

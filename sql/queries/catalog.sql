@@ -1,7 +1,7 @@
 -- name: tables
 -- Every table or view with one of the names that we may have to do with: whether an unqualified
 -- name finds it, whether we may read it and lock its rows, whether row security hides rows from us,
--- and its columns with their types and whether they may be null.
+-- and its columns with their types, whether they may be null, and whether something fills them.
 SELECT
     n.nspname AS schema,
     c.relname AS name,
@@ -13,7 +13,8 @@ SELECT
     row_security_active(c.oid) AS filtered,
     columns.names,
     columns.types,
-    columns.required
+    columns.required,
+    columns.defaulted
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
@@ -21,7 +22,10 @@ CROSS JOIN LATERAL (
         coalesce(array_agg(a.attname::text ORDER BY a.attnum), ARRAY[]::text[]) AS names,
         coalesce(array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum), ARRAY[]::text[])
             AS types,
-        coalesce(array_agg(a.attnotnull ORDER BY a.attnum), ARRAY[]::boolean[]) AS required
+        coalesce(array_agg(a.attnotnull ORDER BY a.attnum), ARRAY[]::boolean[]) AS required,
+        coalesce(
+            array_agg(a.atthasdef OR a.attidentity <> '' ORDER BY a.attnum), ARRAY[]::boolean[]
+        ) AS defaulted
     FROM pg_attribute AS a
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 ) AS columns

@@ -8,11 +8,15 @@ FROM pg_type AS t
 WHERE t.typname = %(name)s AND pg_type_is_visible(t.oid);
 
 -- name: indexes
--- The indexes of a table: columns, uniqueness, and whether they can be used.
+-- The indexes of a table: columns, uniqueness, whether they are whole, and whether one that is not
+-- is being built at this moment.
 SELECT
     c.relname::text AS name,
     i.indisvalid AS valid,
     i.indisunique AS is_unique,
+    EXISTS (
+        SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid
+    ) AS building,
     i.indpred IS NOT NULL OR i.indexprs IS NOT NULL AS special,
     (SELECT array_agg(a.attname::text ORDER BY k.position)
      FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
@@ -56,10 +60,36 @@ CREATE VIEW {name} AS
 {body};
 COMMIT;
 
+-- name: is_twice
+-- Whether any edge is there twice.
+SELECT EXISTS (
+    SELECT FROM storage_edges GROUP BY memory_id, memory_type, artifact, backend HAVING count(*) > 1
+) AS twice;
+
 -- name: duplicates
 -- For a person: the edges that stand in the way of the unique index.
 SELECT memory_id, memory_type, artifact, backend, count(*) FROM storage_edges
 GROUP BY 1, 2, 3, 4 HAVING count(*) > 1;
+
+-- name: keep_newest
+-- For a person who has looked at them: of each edge the row that was written last stays.
+DELETE FROM storage_edges AS older USING storage_edges AS newer
+WHERE (older.memory_id, older.memory_type, older.artifact, older.backend)
+    = (newer.memory_id, newer.memory_type, newer.artifact, newer.backend)
+    AND (coalesce(older.updated_at, '-infinity'), older.ctid)
+    < (coalesce(newer.updated_at, '-infinity'), newer.ctid);
+
+-- name: blockers
+-- Whom the session that runs a statement is waiting for; nobody, while it works.
+SELECT
+    b.pid,
+    b.application_name,
+    b.state,
+    date_trunc('second', clock_timestamp() - b.xact_start)::text AS open_for
+FROM pg_stat_activity AS a
+CROSS JOIN LATERAL unnest(pg_blocking_pids(a.pid)) AS blocking (pid)
+JOIN pg_stat_activity AS b ON b.pid = blocking.pid
+WHERE a.datname = current_database() AND a.wait_event_type = 'Lock' AND a.query = %(statement)s;
 
 -- name: reference_columns
 -- Names and types of the columns of the view made for comparison.

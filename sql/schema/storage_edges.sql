@@ -61,6 +61,40 @@ ALTER TABLE storage_edges ADD COLUMN created_at timestamp DEFAULT now();
 -- Rows that were there before get the time of this change.
 ALTER TABLE storage_edges ADD COLUMN updated_at timestamp DEFAULT now();
 
+-- name: default_id
+-- An insert that names no id gets one.
+ALTER TABLE storage_edges ALTER COLUMN id SET DEFAULT gen_random_uuid();
+
+-- name: default_present
+-- An insert that says nothing of presence says that nothing is there.
+ALTER TABLE storage_edges ALTER COLUMN present SET DEFAULT false;
+
+-- name: default_sync_state
+-- An edge that is not being copied.
+ALTER TABLE storage_edges ALTER COLUMN sync_state SET DEFAULT 'idle';
+
+-- name: default_created_at
+-- When the edge was made.
+ALTER TABLE storage_edges ALTER COLUMN created_at SET DEFAULT now();
+
+-- name: default_updated_at
+-- When the edge was made, until the first update.
+ALTER TABLE storage_edges ALTER COLUMN updated_at SET DEFAULT now();
+
+-- name: drop_not_null
+-- For a person: a column of the app's own that edgekeeper does not know how to fill.
+ALTER TABLE storage_edges ALTER COLUMN {column} DROP NOT NULL;
+
+-- name: retype
+-- For a person: the table is rewritten and locked meanwhile; edgekeeper schema apply makes the views
+-- again. Nothing is done where a value does not fit.
+BEGIN;
+DROP MATERIALIZED VIEW IF EXISTS gallery_presence_mv;
+DROP VIEW IF EXISTS gallery_presence, memory_presence, sync_status;
+ALTER TABLE storage_edges
+    {changes};
+COMMIT;
+
 -- name: uq_edge
 -- One edge per memory, artifact and backend: what makes every write idempotent.
 CREATE UNIQUE INDEX {concurrently} uq_edge

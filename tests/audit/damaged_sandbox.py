@@ -270,9 +270,12 @@ def _end(
     return publish.close(run, seen, outcome)
 
 
-def backfilled(settings: Settings, *, batch: int = 5_000, resume: str | None = None) -> RunRecord:
-    """The back-fill's stages in their order, without reading bytes."""
-    options = audit.AuditOptions(repair=RepairPolicy.LEDGER)
+def backfilled(
+    settings: Settings, *, batch: int = 5_000, resume: str | None = None, hash_content: bool = False
+) -> RunRecord:
+    """The back-fill's stages in their order; without reading bytes, unless told otherwise."""
+    budget = ALL_BYTES if hash_content else 0
+    options = audit.AuditOptions(repair=RepairPolicy.LEDGER, verify_budget=budget)
     with audit.under_way(settings, options, resume, flow=audit.BACKFILL) as (run, fence):
         assert fence is not None
         facts = observe.snapshot(run)
