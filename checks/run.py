@@ -198,6 +198,38 @@ class Finding(_Part):
         return self.repair is not RepairState.APPLIED or bool(self.stays_open)
 
 
+class StoredMemory(_Part):
+    """What became of one memory that was to be stored forever.
+
+    ``metadata`` and ``asset`` are ``stored``, ``already stored``, ``failed``, ``skipped``, or of a
+    dry run ``to be stored``; ``reason`` says why one failed or was skipped.
+    """
+
+    memory_id: str
+    memory_type: str
+    metadata: str
+    asset: str
+    location: str | None = None
+    bytes: int = 0
+    update_calls: int = 0
+    reason: str | None = None
+
+
+class StoreForever(_Part):
+    """What Store Forever did, or would do (``dry_run``).
+
+    ``bytes`` and ``update_calls`` are of what is copied; ``seconds_expected`` is a dry run's
+    forecast.
+    """
+
+    dry_run: bool
+    capsule_id: str | None = None
+    bytes: int = 0
+    update_calls: int = 0
+    seconds_expected: float | None = None
+    memories: tuple[StoredMemory, ...] = ()
+
+
 _TIME = pa.timestamp("us", tz="UTC")
 
 #: One row per finding. ``expected`` and ``observed`` are JSON objects as text. The last two columns
@@ -256,6 +288,7 @@ class RunRecord(_Part):
     findings_truncated: bool = False
     report: str | None = None
     gallery: GalleryVerdict | None = None
+    store_forever: StoreForever | None = None
 
     findings_total: int = 0
     open: Open = Open()
@@ -280,8 +313,9 @@ class RunRecord(_Part):
         body = self.model_dump(mode="json", by_alias=True)
         if not self.findings_truncated:
             del body["findings_truncated"]
-        if self.gallery is None:
-            del body["gallery"]
+        for part in ("gallery", "store_forever"):
+            if body[part] is None:
+                del body[part]
         for finding in body["findings"]:
             for optional in ("acknowledged_until", "stays_open"):
                 if finding[optional] is None:

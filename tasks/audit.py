@@ -34,6 +34,7 @@ RESUME_WITHIN = timedelta(hours=24)
 NIGHTLY_AUDIT = "nightly-audit"
 BACKFILL = "backfill"
 VERIFY_GALLERY = "verify-gallery"
+STORE_FOREVER = "store-forever"
 _marking = threading.Lock()
 
 

@@ -7,7 +7,7 @@ in the journal count as applied.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,11 +173,11 @@ def _row(ordinal: int, repair: EdgeRepair, observed: Mapping[str, Any]) -> dict[
         "edge_id": repair.edge_id,
         "version": repair.version,
         "observed": dict(observed),
-        "new": {name: _storable(value) for name, value in repair.values.items()},
+        "new": {name: storable(value) for name, value in repair.values.items()},
     }
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """A value as JSON can carry it into Postgres, which knows no NUL in texts."""
     if isinstance(value, str):
         return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
@@ -230,11 +230,21 @@ def _memory_problem(
 def _present_memories(
     conn: Connection, tables: AppTables, repairs: Sequence[EdgeRepair]
 ) -> set[tuple[str, str]]:
-    """Which memories' rows are there; where we may, they are kept there until the commit."""
+    """Which of the repairs' memories have a row."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for repair in repairs:
         if _memory_must_be_there(repair) is not None:
             wanted[repair.memory_type].add(repair.memory_id)
+    return rows_there(conn, tables, wanted)
+
+
+def rows_there(
+    conn: Connection, tables: AppTables, wanted: Mapping[str, Collection[str]]
+) -> set[tuple[str, str]]:
+    """Which memories' rows are there, as pairs of type and id in lower case.
+
+    Where we may, they are kept there until the transaction's end. ``wanted``: ids by memory type.
+    """
     found: set[tuple[str, str]] = set()
     for memory_type, table in tables.memories.items():
         column = table.required_column("id")

@@ -16,7 +16,7 @@ from tasks.schema_objects import OBJECTS
 from tasks.schema_status import ObjectState, ObjectStatus, SchemaObject, rendered
 
 AUDIT_TABLES = ("run", "finding", "repair", "verification", "check_result", "checkpoint", "ack",
-                "store_identity", "quarantine")  # fmt: skip
+                "store_identity", "quarantine", "claim", "upload")  # fmt: skip
 _VIEW_COLUMNS_CLASH = "42P16"
 
 

@@ -17,6 +17,7 @@ from edgekeeper.cli import (
     sandbox,
     schema,
     serve,
+    store_forever,
     verify,
 )
 
@@ -56,6 +57,7 @@ def _main(
 _DAILY, _APP, _ONCE, _TRY = "Every day", "For the web app", "Setting up", "Trying it out"
 app.command("audit", rich_help_panel=_DAILY)(audit.audit)
 app.command("verify", rich_help_panel=_DAILY)(verify.verify)
+app.command("store-forever", rich_help_panel=_DAILY)(store_forever.store_forever)
 app.command("findings", rich_help_panel=_DAILY)(findings.findings)
 app.command("report", rich_help_panel=_DAILY)(report.report)
 app.command("revert", rich_help_panel=_DAILY)(revert.revert)

@@ -56,4 +56,6 @@ def _how_to_go_on(flow: str, run_id: str | None) -> str:
         return "Nothing was done yet; to start anew, run the same command again."
     if flow == "backfill":
         return "What was written stays. To go on where it was: edgekeeper backfill"
+    if flow == "store-forever":
+        return "What is stored stays. To store what is left: run the same command again"
     return f"To go on where it was, within a day: edgekeeper audit --resume {run_id}"

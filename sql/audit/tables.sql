@@ -153,6 +153,33 @@ CREATE TABLE IF NOT EXISTS audit.quarantine (
     PRIMARY KEY (run_id, backend, location)
 );
 
+-- name: claim
+-- Memories that a run is copying to a store just now. The claim lives as long as its run: it counts
+-- while that holds the lease and its heart beats.
+CREATE TABLE IF NOT EXISTS audit.claim (
+    memory_id text NOT NULL,
+    memory_type text NOT NULL,
+    backend text NOT NULL,
+    run_id text NOT NULL,
+    claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (memory_id, memory_type, backend)
+);
+
+-- name: upload
+-- Upload sessions of the canister that were begun, and what they ended with, until the memory that
+-- they are for has its asset: a run that was killed leaves no second blob behind.
+CREATE TABLE IF NOT EXISTS audit.upload (
+    canister_id text NOT NULL,
+    capsule_id text NOT NULL,
+    idem text NOT NULL,
+    session numeric(20) NOT NULL,
+    chunk_bytes integer NOT NULL,
+    sent integer NOT NULL,
+    blob_id text,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (canister_id, capsule_id, idem)
+);
+
 -- name: state
 -- Which tables the schema audit has, and whether the schema is ours.
 SELECT

@@ -36,3 +36,14 @@ SELECT m.{id}::text FROM {table} AS m WHERE m.{id} = ANY({ids}) FOR KEY SHARE;
 -- name: present
 -- Which of some rows are there at this moment.
 SELECT m.{id}::text FROM {table} AS m WHERE m.{id} = ANY({ids});
+
+-- name: described
+-- What the rows with some ids say of their memories, for people; times in UTC.
+SELECT m.{id}::text, {title}, {description}, {mime_type}, {metadata}, {is_public}, {created_at},
+    coalesce({updated_at}, {created_at})
+FROM {table} AS m
+WHERE m.{id} = ANY({ids});
+
+-- name: text
+-- The text of one note, as bytes in UTF-8.
+SELECT convert_to(m.{content}::text, 'UTF8') FROM {table} AS m WHERE m.{id} = ANY({ids});

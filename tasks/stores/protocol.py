@@ -7,7 +7,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from checks.model import Artifact, Backend, StoreState
 
@@ -51,6 +51,13 @@ class HashedObject:
     sha256: str
     md5: str
     version: str | None
+
+
+def emptied(file: IO[bytes] | None) -> None:
+    """Empties the file that an attempt to read writes to: the one before may have begun to."""
+    if file is not None:
+        file.seek(0)
+        file.truncate()
 
 
 @dataclass(slots=True)
@@ -110,11 +117,12 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, location: str) -> HashedObject | None:
+    async def read(self, location: str, into: IO[bytes] | None = None) -> HashedObject | None:
         """Reads all bytes of the object and hashes them; memory does not grow with its size.
 
-        None where the object is not there. Raises ObjectChangedError where the bytes that came are
-        not those of the version the store names.
+        They are written to ``into`` too, from its beginning: what is in it counts only if this
+        gives their hashes. None where the object is not there. Raises ObjectChangedError where the
+        bytes that came are not those of the version the store names.
         """
         ...
 

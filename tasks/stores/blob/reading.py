@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from typing import IO
 
 import httpx
 
@@ -12,18 +13,21 @@ from tasks.stores.blob import failures
 from tasks.stores.blob.answers import Blob
 from tasks.stores.blob.asking import find
 from tasks.stores.blob.connection import BlobConnection, transfer_seconds, whole
-from tasks.stores.protocol import HashedObject
+from tasks.stores.protocol import HashedObject, emptied
 
 #: Hashing this much takes a few milliseconds: worth a thread, since hashlib releases the GIL.
 HASHED_AT_ONCE = 1024 * 1024
 
 
-async def read(connection: BlobConnection, pathname: str) -> HashedObject | None:
+async def read(
+    connection: BlobConnection, pathname: str, into: IO[bytes] | None = None
+) -> HashedObject | None:
     """All bytes of the object as the API knows it now; None where it says that there is none.
 
     The etag of the answer that carries the bytes must be the one the API names: the CDN may serve
     an older object. That answer is one version of the object from its first byte to its last, so
-    the version need not be asked for again afterwards.
+    the version need not be asked for again afterwards. The bytes are written to ``into``, from its
+    beginning.
 
     Raises:
         ObjectChangedError: again and again the bytes that came were another version's.
@@ -37,7 +41,7 @@ async def read(connection: BlobConnection, pathname: str) -> HashedObject | None
     async def attempt() -> HashedObject | None:
         nonlocal known
         current, known = known or await find(connection, pathname, attempts=1), None
-        return None if current is None else await _read_version(connection, current)
+        return None if current is None else await _read_version(connection, current, into)
 
     return await retrying(
         attempt,
@@ -46,7 +50,10 @@ async def read(connection: BlobConnection, pathname: str) -> HashedObject | None
     )
 
 
-async def _read_version(connection: BlobConnection, blob: Blob) -> HashedObject:
+async def _read_version(
+    connection: BlobConnection, blob: Blob, into: IO[bytes] | None
+) -> HashedObject:
+    emptied(into)
     what = f"reading {blob.pathname!r}"
     async with connection.get(what, blob.url, seconds=transfer_seconds(blob.size)) as response:
         if response.status_code != httpx.codes.OK:
@@ -59,6 +66,8 @@ async def _read_version(connection: BlobConnection, blob: Blob) -> HashedObject:
                     f"{what}: more bytes came than the {blob.size} that the blob store names"
                 )
             await digests.update(piece)
+            if into is not None:
+                into.write(piece)
     if digests.size != blob.size:
         raise failures.ShortReadError(
             f"{what}: {digests.size} bytes came of the {blob.size} that the blob store names"

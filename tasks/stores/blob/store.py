@@ -1,7 +1,7 @@
 """The blob store as one of the stores."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from checks.model import Artifact, Backend
 from tasks.rates import Operation
@@ -68,12 +68,13 @@ class BlobStore:
         blob = await find(self._connection, location)
         return None if blob is None else _observation(blob)
 
-    async def read(self, location: str) -> HashedObject | None:
+    async def read(self, location: str, into: IO[bytes] | None = None) -> HashedObject | None:
         """The hashes of all bytes of the object, None where it is not there.
 
-        Raises ObjectChangedError where only other versions' bytes could be had.
+        The bytes themselves go into the file ``into``. Raises ObjectChangedError where only other
+        versions' bytes could be had.
         """
-        return await reading.read(self._connection, location)
+        return await reading.read(self._connection, location, into)
 
     async def put(
         self,

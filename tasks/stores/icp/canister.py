@@ -1,7 +1,6 @@
 """The canister's methods, typed. What is not there is None; what can't be known is raised.
 
-Here are those that an audit needs. What writes (uploads, ``memories_delete``) goes through
-:meth:`tasks.stores.icp.agent.Agent.call` in the same way: a :class:`Method` for each.
+Here are those that an audit needs; what writes is in :mod:`tasks.stores.icp.updates`.
 """
 
 from collections.abc import Sequence
@@ -75,6 +74,39 @@ NEEDED = (
 )  # fmt: skip
 
 
+class CanisterRefusalError(StoreError):
+    """The canister answered with an error of its own.
+
+    ``kind`` is the interface's word for it, such as ``NotFound`` or ``ResourceExhausted``.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def outcome(method: Method, values: Sequence[Any], reply: bytes) -> Any:
+    """What a method answered.
+
+    Raises CanisterRefusalError where it answered with an error, AccessRefusedError where the
+    error is that the caller may not ask.
+    """
+    answer = method.decoder.decode(reply)
+    if not method.is_result:
+        return answer
+    result, value = answer
+    if result == "Ok":
+        return value
+    kind, detail = value
+    message = f"{method.name}{_shown(values)} answered {kind}{f': {detail}' if detail else ''}"
+    if kind == "Unauthorized":
+        raise AccessRefusedError(
+            f"{message}; check IC_IDENTITY_PEM: its principal must be an owner or controller "
+            "of the capsule"
+        )
+    raise CanisterRefusalError(message, kind)
+
+
 class Canister:
     """The canister as one identity sees it. Every method may raise a StoreError."""
 
@@ -88,7 +120,10 @@ class Canister:
     async def capsules(self) -> list[Capsule]:
         """The capsules that the identity sees."""
         headers = await self._query(CAPSULES_LIST)
-        return [Capsule(header["id"], header["memory_count"]) for header in headers]
+        return [
+            Capsule(header["id"], header["memory_count"], _principal(header["subject"]))
+            for header in headers
+        ]
 
     async def memories_page(
         self, capsule_id: str, cursor: str | None = None, limit: int = PAGE_LIMIT
@@ -191,23 +226,21 @@ class Canister:
 
     def _answer(self, method: Method, values: Sequence[Any], reply: bytes) -> Any:
         """What a method answered; None for ``NotFound``."""
-        answer = method.decoder.decode(reply)
-        if not method.is_result:
-            return answer
-        outcome, value = answer
-        if outcome == "Ok":
-            return value
-        kind, detail = value
-        if kind == "NotFound":
-            return None
-        message = f"{method.name}{_shown(values)} answered {kind}{f': {detail}' if detail else ''}"
-        if kind == "Unauthorized":
-            raise AccessRefusedError(
-                f"{message}; check IC_IDENTITY_PEM: its principal must be an owner or controller "
-                "of the capsule"
-            )
-        raise StoreError(message)
+        try:
+            return outcome(method, values, reply)
+        except CanisterRefusalError as error:
+            if error.kind == "NotFound":
+                return None
+            raise
+
+
+def _principal(person: tuple[str, str]) -> str | None:
+    """The principal that a ``PersonRef`` names, None where it names nobody by one."""
+    kind, name = person
+    return name if kind == "Principal" else None
 
 
 def _shown(values: Sequence[Any]) -> str:
-    return f"({', '.join(str(value)[:80] for value in values)})" if values else ""
+    """What a method was called with, as far as it is short: a chunk's bytes are not."""
+    shown = (str(value)[:80] for value in values if isinstance(value, str | int))
+    return f"({', '.join(shown)})" if values else ""

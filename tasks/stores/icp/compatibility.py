@@ -1,9 +1,10 @@
 """Whether a canister is one that edgekeeper can talk to, judged by the interface it publishes."""
 
 import re
+from collections.abc import Sequence
 
 from checks.errors import SettingsError
-from tasks.stores.icp.canister import NEEDED
+from tasks.stores.icp.canister import NEEDED, Method
 
 #: None of these looks at a character more than a few hundred times, whatever the text.
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
@@ -14,8 +15,8 @@ _ONE_TEXT = re.compile(r"\(\s*(?:\w+\s*:\s*)?text\s*\)\s*->")
 _MAX_INTERFACE = 1024 * 1024
 
 
-def check_interface(interface: str | None) -> None:
-    """Raises SettingsError where an interface lacks a method that an audit calls.
+def check_interface(interface: str | None, needed: Sequence[Method] = NEEDED) -> None:
+    """Raises SettingsError where an interface lacks a method that is called: an audit's by default.
 
     None, a canister that publishes no interface, is let pass: each answer is held against its type
     when it comes.
@@ -33,7 +34,7 @@ def check_interface(interface: str | None) -> None:
             f"memories_list(text) answers{older or ' otherwise'}; it can't be audited. "
             "Upgrade the canister, or name the one in use"
         )
-    lacking = [method.name for method in NEEDED if method.name not in methods]
+    lacking = [method.name for method in needed if method.name not in methods]
     if lacking:
         raise SettingsError(
             f"CANISTER_ID_BACKEND names a canister that lacks {', '.join(lacking)}; "

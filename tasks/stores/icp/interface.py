@@ -37,7 +37,10 @@ MEMORY_TYPE = Enumeration(("Note", "Image", "Document", "Audio", "Video"))
 ASSET_TYPE = Enumeration(("Metadata", "Display", "Placeholder", "Original", "Thumbnail"))
 EXTERNAL_LOCATION = Enumeration(("S3", "Icp", "VercelBlob", "Ipfs", "Neon", "Arweave"))
 
-CAPSULE_HEADER = Record({"id": TEXT, "memory_count": NAT64, "updated_at": NAT64})
+_PERSON = Variant({"Opaque": TEXT, "Principal": PRINCIPAL})
+CAPSULE_HEADER = Record(
+    {"id": TEXT, "subject": _PERSON, "memory_count": NAT64, "updated_at": NAT64}
+)
 
 #: A header has 17 fields and up to three links; a listing needs what makes a row of the inventory.
 LISTED_MEMORY = Record(

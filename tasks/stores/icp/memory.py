@@ -93,10 +93,11 @@ class Memory:
 
 
 class Capsule(NamedTuple):
-    """A capsule that the identity sees."""
+    """A capsule that the identity sees; ``subject`` is whose it is: a principal, if known."""
 
     id: str
     memory_count: int
+    subject: str | None = None
 
 
 class MemoryPage(NamedTuple):

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import IO
 
 from checks.errors import MalformedAnswerError
 from tasks.stores.icp.canister import Canister
@@ -44,8 +45,10 @@ class Digests:
         return self._md5.hexdigest()
 
 
-async def hash_blob(canister: Canister, locator: str, meta: BlobMeta, *, ahead: int) -> Digests:
-    """Reads a blob from its first to its last chunk.
+async def hash_blob(
+    canister: Canister, locator: str, meta: BlobMeta, *, ahead: int, into: IO[bytes] | None = None
+) -> Digests:
+    """Reads a blob from its first to its last chunk; the bytes are written to ``into`` too.
 
     Raises MalformedAnswerError where the chunks are not the blob that ``meta`` describes: a short
     read is an error, never the end of the file.
@@ -58,6 +61,8 @@ async def hash_blob(canister: Canister, locator: str, meta: BlobMeta, *, ahead: 
                 "blob_get_meta says"
             )
         await digests.update(chunk)
+        if into is not None:
+            into.write(chunk)
     if digests.size != meta.size:
         raise MalformedAnswerError(
             f"the chunks of blob {locator} have {digests.size} bytes; blob_get_meta says "

@@ -7,8 +7,8 @@ metadata) and its original asset. :meth:`IcpStore.look_up_memory` and
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from typing import IO, Any
 
 from checks.errors import (
     AccessRefusedError,
@@ -21,7 +21,7 @@ from checks.model import Artifact, Backend
 from checks.normal import icp_capsule_id, icp_location, icp_memory_id
 from tasks.settings import Settings, is_loopback, missing
 from tasks.stores.icp.agent import Agent
-from tasks.stores.icp.canister import Canister
+from tasks.stores.icp.canister import NEEDED, Canister, Method
 from tasks.stores.icp.certificate import root_key_of
 from tasks.stores.icp.compatibility import check_interface
 from tasks.stores.icp.identity import load_identity, principal_bytes, principal_text
@@ -36,7 +36,7 @@ from tasks.stores.icp.memory import (
 )
 from tasks.stores.icp.reading import Digests, hash_blob
 from tasks.stores.icp.transport import Transport
-from tasks.stores.protocol import HashedObject, ListingReport, Observation
+from tasks.stores.protocol import HashedObject, ListingReport, Observation, emptied
 
 #: How long a capsule that could be read counts as readable.
 _READABLE_SECONDS = 60.0
@@ -95,9 +95,9 @@ class IcpStore:
             raise MalformedAnswerError(f"whoami answered {answered} to {principal}")
         return principal_text(self.canister.agent.canister_id)
 
-    async def check_interface(self) -> None:
-        """Raises SettingsError where the canister lacks a method that edgekeeper calls."""
-        check_interface(await self.canister.service_interface())
+    async def check_interface(self, needed: Sequence[Method] = NEEDED) -> None:
+        """Raises SettingsError where the canister lacks a method that is called."""
+        check_interface(await self.canister.service_interface(), needed)
 
     def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
         """All memories in all capsules that the identity sees, once each.
@@ -122,7 +122,7 @@ class IcpStore:
 
     async def look_up_memory(self, location: str) -> Observation | None:
         """The memory's metadata at ``location``; of the asset only whether it is but a link."""
-        memory = await self._memory(location)
+        memory = await self.memory(location)
         return None if memory is None else _observation(memory, None, None)
 
     async def look_up_asset(self, location: str) -> Observation | None:
@@ -131,10 +131,10 @@ class IcpStore:
         None: no bytes of it are here: no memory, no original, or its blob is gone. An Observation
         with ``is_link``: the bytes are in another store.
         """
-        memory = await self._memory(location)
+        memory = await self.memory(location)
         if memory is None:
             return None
-        size = await self._true_size(memory.original)
+        size = await self.true_size(memory.original)
         if size is None and not memory.is_link:
             return None
         return _observation(memory, memory.original, size)
@@ -144,21 +144,21 @@ class IcpStore:
 
         None: it is provably not there.
         """
-        memory = await self._memory(location)
+        memory = await self.memory(location)
         return None if memory is None else row_of(memory)
 
-    async def read(self, location: str) -> HashedObject | None:
-        """Reads and hashes the original asset of the memory at ``location``.
+    async def read(self, location: str, into: IO[bytes] | None = None) -> HashedObject | None:
+        """Reads and hashes the original asset of the memory at ``location``; see ``Store.read``.
 
         None: its bytes are not here; :meth:`look_up` says whether the memory is a link. Raises
         ObjectChangedError where the memory was written meanwhile.
         """
-        memory = await self._memory(location)
+        memory = await self.memory(location)
         original = memory.original if memory else None
         if memory is None or original is None:
             return None
         try:
-            digests = await self._digests(original)
+            digests = await self.digests(original, into)
         except MalformedAnswerError:
             # Chunks that don't fit together are what a blob looks like that is being replaced.
             await self._check_unchanged(memory)
@@ -179,7 +179,7 @@ class IcpStore:
 
         async def links_of(memory_id: str) -> list[ExternalLink]:
             async with places:
-                memory = await self._memory(memory_id)
+                memory = await self.memory(memory_id)
             return [] if memory is None else _links(memory)
 
         found = await asyncio.gather(*(links_of(memory_id) for memory_id in memory_ids))
@@ -191,7 +191,7 @@ class IcpStore:
 
     # ---------------------------------------------------------------------------------------------
 
-    async def _memory(self, location: str) -> Memory | None:
+    async def memory(self, location: str) -> Memory | None:
         """The memory at a location, or with a bare id; None: it is provably not there.
 
         A memory that the identity may not read answers as if it were not there, so the capsule has
@@ -223,7 +223,7 @@ class IcpStore:
                 )
             self._readable_until[capsule] = time.monotonic() + _READABLE_SECONDS
 
-    async def _true_size(self, asset: Asset | None) -> int | None:
+    async def true_size(self, asset: Asset | None) -> int | None:
         """How many bytes are really there; None: none are."""
         if asset is None:
             return None
@@ -232,16 +232,20 @@ class IcpStore:
         meta = await self.canister.blob_meta(asset.locator or "")
         return None if meta is None else meta.size
 
-    async def _digests(self, asset: Asset) -> Digests | None:
+    async def digests(self, asset: Asset, into: IO[bytes] | None = None) -> Digests | None:
+        """The hashes of an asset's bytes, which go into ``into`` too; None: they are not here."""
+        emptied(into)
         if asset.kind is AssetKind.INLINE:
             digests = Digests()
             await digests.update(asset.body or b"")
+            if into is not None:
+                into.write(asset.body or b"")
             return digests
         locator = asset.locator or ""
         meta = await self.canister.blob_meta(locator)
         if meta is None:
             return None
-        return await hash_blob(self.canister, locator, meta, ahead=_CHUNKS_AHEAD)
+        return await hash_blob(self.canister, locator, meta, ahead=_CHUNKS_AHEAD, into=into)
 
     async def _check_unchanged(self, memory: Memory) -> None:
         now = await self.canister.memory(memory.id)

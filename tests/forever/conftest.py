@@ -1,0 +1,66 @@
+"""A sandbox whose memories are partly on the canister; each test finds it as it was."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stamina
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audit"))
+
+from damaged_sandbox import Box, settings_variables
+from forever_box import Canister
+
+from flows.server import TemporaryServer
+
+MEMORIES = 120
+
+
+@pytest.fixture(autouse=True)
+def quick_retries() -> Iterator[None]:
+    """Retries as many as are enough to be seen, and none of their waits."""
+    with stamina.set_testing(True, attempts=2, cap=True):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in settings_variables():
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def _box() -> Iterator[Box]:
+    with tempfile.TemporaryDirectory(
+        prefix="edgekeeper-forever-", ignore_cleanup_errors=True
+    ) as top:
+        box = Box.started(Path(top) / "sandbox").fill(MEMORIES, 21, None)
+        box.keep()
+        yield box
+        box.stop()
+
+
+@pytest.fixture
+def box(_box: Box) -> Iterator[Box]:
+    """The sandbox; its database and its stores are as they were before, whatever a test did."""
+    _box.revive()
+    _box.set_back()
+    canister = Canister.of(_box)
+    yield _box
+    canister.set_back(_box)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def prefect_url() -> Iterator[str]:
+    """One Prefect server for all programs that are started: making its database takes seconds."""
+    with tempfile.TemporaryDirectory(prefix="edgekeeper-prefect-") as top:
+        server = TemporaryServer(Path(top)).start()
+        yield server.url()
+        server.stop()
