@@ -6,6 +6,10 @@ with where the error reaches it.
 
 from typing import ClassVar
 
+#: Longest text of an error, in characters: it may repeat what a stranger's server said.
+MAX_TEXT = 600
+_TAIL = 200
+
 
 class EdgekeeperError(Exception):
     """Something went wrong that edgekeeper knows how to explain."""
@@ -54,9 +58,26 @@ class LeaseLostError(EdgekeeperError):
 
 
 class StoreError(EdgekeeperError):
-    """A store could not be asked, or its answer could not be used: what it holds is unknown."""
+    """A store could not be asked, or its answer could not be used: what it holds is unknown.
+
+    The message is kept in reports, tables and logs, one for each object that could not be read, so
+    that it is never longer than ``MAX_TEXT``.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
+
+
+def shortened(text: str) -> str:
+    """``text`` with its middle left out where it is longer than ``MAX_TEXT``.
+
+    What happened stands at the beginning of a message, and what to do at its end.
+    """
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{text[: MAX_TEXT - _TAIL - 3]} … {text[-_TAIL:]}"
 
 
 class StoreUnreachableError(StoreError):

@@ -23,10 +23,11 @@ _NO_BARE_PATHNAME = re.compile(
     r"[a-z][a-z0-9+.-]*://|//|(?:data|file|javascript|blob):", re.IGNORECASE | re.ASCII
 )
 #: A strict subset of URLs that no two parsers take apart differently: no user, no backslash, no
-#: control character, an ASCII host. What the HTTP client connects to is what was compared here.
+#: control character, no half of a surrogate pair (JSON can hold one; UTF-8 can't), an ASCII host.
+#: What the HTTP client connects to is what was compared here.
 _HTTP_URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<path>/[^?#\\\x00-\x1f\x7f]*)?(?:[?#][^\x00-\x1f\x7f]*)?",
+    r"(?P<path>/[^?#\\\x00-\x1f\x7f\ud800-\udfff]*)?(?:[?#][^\x00-\x1f\x7f\ud800-\udfff]*)?",
     re.IGNORECASE | re.ASCII,
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -142,7 +143,7 @@ def _checked(pathname: str) -> str | LocationProblem:
 
 def url_path(pathname: str) -> str:
     """``pathname`` percent-encoded as a URL's path, without a leading slash."""
-    return quote(pathname, safe="/!$&'()*+,;=:@-._~")
+    return quote(pathname, safe="/!$&'()*+,;=:@-._~", errors="surrogatepass")
 
 
 def leading_segment(pathname: str) -> str:

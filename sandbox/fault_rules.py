@@ -5,8 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-TRANSPORT_ACTIONS = frozenset({"status", "delay", "truncate", "reset", "flip_bit"})
-CONTENT_ACTIONS = frozenset({"duplicate_page", "drop_item", "repeat_cursor", "stale_list"})
+TRANSPORT_ACTIONS = frozenset(
+    {"status", "delay", "truncate", "reset", "flip_bit", "trickle", "endless_body"}
+)
+#: In the content of a listing, of either store.
+CONTENT_ACTIONS = frozenset(
+    {"duplicate_page", "drop_item", "repeat_cursor", "stale_list", "fresh_cursor"}
+)
+#: In what the canister says, before that is signed: a signature proves no more than who said it.
+WRONG_COUNT, ANSWER = frozenset({"wrong_count"}), frozenset({"answer"})
+#: The canister's errors that say no more than their name.
+ERRORS = ("NotFound", "Unauthorized", "ResourceExhausted")
 MAX_TIME = 1e9
 
 
@@ -99,6 +108,15 @@ def _is_status(value: Any) -> bool:
     return _is_integer(value, 200) and value <= 599  # noqa: PLR2004
 
 
+def _is_answer(value: Any) -> bool:
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    name, text = next(iter(value.items()))
+    if name == "hex":
+        return isinstance(text, str) and re.fullmatch("(?:[0-9a-f]{2})*", text) is not None
+    return name == "err" and text in ERRORS
+
+
 def _is_header(name: str, value: Any) -> bool:
     return (
         re.fullmatch(r"[A-Za-z0-9-]+", name) is not None
@@ -134,4 +152,21 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "drop_item": (lambda v: _is_integer(v, 0), "the index of the item that is left out"),
     "repeat_cursor": (lambda v: v is None, "no value"),
     "stale_list": (_is_positive, "how many seconds old the listing is"),
+    "trickle": (_is_positive, "milliseconds between two bytes of the body"),
+    "endless_body": (
+        lambda v: v is None or _is_integer(v, 1),
+        "the number of bytes that follow the true ones, or nothing for no end",
+    ),
+    "fresh_cursor": (
+        lambda v: v is None or _is_integer(v, 1),
+        "the number of objects that each page invents, or nothing for none",
+    ),
+    "wrong_count": (
+        lambda v: isinstance(v, int) and not isinstance(v, bool),
+        "a number added to each capsule's count of memories",
+    ),
+    "answer": (
+        _is_answer,
+        f'{{"err": one of {", ".join(ERRORS)}}}, or {{"hex": a reply in Candid, or what is none}}',
+    ),
 }

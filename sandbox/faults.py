@@ -41,6 +41,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 CONTROL_PATH = "/__faults"
 MAX_CONTROL_BYTES = 1024 * 1024
 CLOSE_SECONDS = 5.0
+_PIECE = 64 * 1024
 
 
 class Faults:
@@ -135,6 +136,11 @@ async def respond_with_fault(
         await app(scope, receive, send)
     elif rule.action == "flip_bit":
         await app(scope, receive, _flipping(send, rule.value))
+    elif rule.action == "trickle":
+        with suppress(_CutError):
+            await app(scope, receive, _trickling(send, rule.value / 1000))
+    elif rule.action == "endless_body":
+        await _endless(rule.value, scope, receive, send, app)
     elif rule.action in {"truncate", "reset"}:
         if rule.value is not None:
             with suppress(_CutError):
@@ -205,6 +211,48 @@ def _flipping(send: Send, bit: int) -> Send:
         await send(message)
 
     return flipped_send
+
+
+def _trickling(send: Send, seconds: float) -> Send:
+    """A ``send`` that lets a byte pass at a time, until nobody is there to take it."""
+
+    async def trickled_send(message: Message) -> None:
+        body = message.get("body", b"")
+        for place in range(len(body)):
+            if _transport(send).is_closing():
+                raise _CutError
+            piece = {"body": bytes(body[place : place + 1]), "more_body": True}
+            await send({"type": "http.response.body", **piece})
+            await asyncio.sleep(seconds)
+        await send({**message, "body": b""} if body else message)
+
+    return trickled_send
+
+
+async def _endless(
+    extra: int | None, scope: Scope, receive: Receive, send: Send, app: ASGIApp
+) -> None:
+    """Answer, and go on with zeros after the end: so many, or until nobody is there to take them.
+
+    No length is promised, as it is where a server does not know how much will come.
+    """
+
+    async def unended_send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+            await send({**message, "headers": kept})
+        else:
+            await send({**message, "more_body": True})
+
+    await app(scope, receive, unended_send)
+    left = extra
+    while (left is None or left > 0) and not _transport(send).is_closing():
+        piece = bytes(_PIECE if left is None else min(left, _PIECE))
+        left = None if left is None else left - len(piece)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)  # others are to be served as well, and the end to be noticed
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _close(receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from checks.errors import UsageError
+from checks.errors import UsageError, shortened
 from checks.model import Backend, RepairPolicy, RunStatus
 from checks.run import RunRecord, new_run_id
 from tasks import log, run_directory
@@ -163,7 +163,7 @@ def _recorded(run: AuditRun) -> Iterator[None]:
             run_id=run.run_id, flow=run.flow, started_at=run.started_at,
             finished_at=datetime.now(UTC), repair=run.options.repair, status=RunStatus.FAILED,
             interrupted=interrupted, settings=masked(run.settings),
-            error=None if interrupted else f"{type(error).__name__}: {error}",
+            error=None if interrupted else shortened(f"{type(error).__name__}: {error}"),
         )  # fmt: skip
         run.directory.write_run(record)
         raise

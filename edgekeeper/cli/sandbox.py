@@ -53,6 +53,11 @@ def up(
     Data, ports and keys are kept in the directory and survive a restart; the settings are in its
     .env. Stays in the foreground until Ctrl-C unless --detach is given.
 
+    The blob store and the canister do wrong on request: POST /__faults with rules, each an action
+    (status, delay, trickle, truncate, reset, flip_bit, endless_body; in listings drop_item,
+    duplicate_page, repeat_cursor, fresh_cursor, stale_list; of the canister wrong_count, answer)
+    and the requests it is for. A refused rule says what it takes. DELETE /__faults ends them all.
+
     Example: edgekeeper sandbox up
 
     Example: edgekeeper sandbox up --dir /tmp/try --detach

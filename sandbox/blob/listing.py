@@ -151,3 +151,13 @@ def _damage(answer: dict[str, Any], rule: Rule, cursor: str | None, begin: str) 
     elif rule.action == "repeat_cursor":
         answer["hasMore"] = True
         answer["cursor"] = cursor
+    elif rule.action == "fresh_cursor":
+        blobs += [_invented(each) for each in blobs[:1] * (rule.value or 0)]
+        answer["hasMore"] = True
+        answer["cursor"] = _encode_cursor(begin, secrets.token_hex(8))
+
+
+def _invented(entry: dict[str, Any]) -> dict[str, Any]:
+    """An object that there is not."""
+    name = f"{entry['pathname']}.{secrets.token_hex(8)}"
+    return entry | {"pathname": name, "url": f"{entry['url']}.{name.rpartition('.')[2]}"}

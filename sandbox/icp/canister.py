@@ -2,10 +2,11 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final
 
-from sandbox.faults import Rule
+from sandbox.fault_rules import ANSWER, CONTENT_ACTIONS, WRONG_COUNT, Rule
 from sandbox.icp import principal, views
 from sandbox.icp.bodies import Bodies
 from sandbox.icp.candid import CandidError
@@ -20,7 +21,8 @@ INLINE_BUDGET_BYTES: Final = 50 * 1024 * 1024
 PAGE_DEFAULT, PAGE_MOST = 50, 100
 _CURSOR = re.compile(r"[0-9]{1,18}")
 
-TakeFault = Callable[[], Rule | None]
+#: From some actions to the rule that one of them is to be done by.
+TakeFault = Callable[[Container[str]], Rule | None]
 
 
 class Canister:
@@ -53,9 +55,9 @@ class Canister:
         argument: bytes,
         *,
         as_query: bool,
-        fault: TakeFault = lambda: None,
+        fault: TakeFault = lambda _actions: None,
     ) -> bytes:
-        """The reply to a call; ``fault`` is asked whether a listing is to come out wrong.
+        """The reply to a call; ``fault`` is asked whether it is to come out wrong.
 
         Raises Reject where the canister has no such method, can't read the argument or traps.
         """
@@ -70,8 +72,15 @@ class Canister:
             raise Reject(
                 "IC0503", f"Canister called `ic0.trap` with message: '{reason}'"
             ) from error
+        forced = fault(ANSWER)
+        if forced is not None and "hex" in forced.value:
+            return bytes.fromhex(forced.value["hex"])
+        if forced is not None:
+            return method.write(("Err", (forced.value["err"], None)))
         if name == "memories_list":
-            arguments.append(fault())
+            arguments.append(fault(CONTENT_ACTIONS))
+        if name == "capsules_list":
+            arguments.append(fault(WRONG_COUNT))
         try:
             value = self._handlers[name](principal.to_text(caller), *arguments)
         except Refusal as refusal:
@@ -83,9 +92,10 @@ class Canister:
     def _whoami(self, caller: str) -> bytes:
         return principal.from_text(caller)
 
-    def _capsules_list(self, caller: str) -> list[views.Value]:
+    def _capsules_list(self, caller: str, fault: Rule | None) -> list[views.Value]:
+        more = fault.value if fault is not None else 0
         return [
-            views.capsule_header(capsule, self._storage.count(capsule.id))
+            views.capsule_header(capsule, max(0, self._storage.count(capsule.id) + more))
             for capsule in self._readable(caller)
         ]
 
@@ -125,6 +135,9 @@ class Canister:
             memories = self._as_it_was(capsule_id, memories, fault.value, first=start == 0)
         if fault is not None and fault.action == "repeat_cursor":
             next_cursor = cursor or "0"
+        if fault is not None and fault.action == "fresh_cursor":
+            memories = memories or self._storage.page(capsule_id, 0, 1)[0]
+            next_cursor = str(start + size)
         items = [views.memory_header(memory) for memory in memories]
         if fault is not None:
             items = _damaged(items, fault)
@@ -224,4 +237,7 @@ def _damaged(items: list[views.Value], fault: Rule) -> list[views.Value]:
         return items[: fault.value] + items[fault.value + 1 :]
     if fault.action == "duplicate_page":
         return items * 2 if fault.value is None else items + items[fault.value : fault.value + 1]
+    if fault.action == "fresh_cursor":
+        invented = ({**each, "id": str(uuid.uuid4())} for each in items[:1] * (fault.value or 0))
+        return [*items, *invented]
     return items

@@ -1,11 +1,11 @@
 """The HTTP interface of the Internet Computer, as an ASGI application."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
 from sandbox.faults import (
-    CONTENT_ACTIONS,
     TRANSPORT_ACTIONS,
     Faults,
     Receive,
@@ -94,11 +94,11 @@ class Application:
         name = check_call(request, endpoint.target)
         match = {"method": scope["method"], "path": path_with_query(scope), "canister_method": name}
 
-        def listing_fault() -> Rule | None:
-            return self._faults.take(CONTENT_ACTIONS, **match)
+        def content_fault(actions: Container[str]) -> Rule | None:
+            return self._faults.take(actions, **match)
 
         async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
-            status, content = self._answer(request, endpoint, listing_fault)
+            status, content = self._answer(request, endpoint, content_fault)
             await _send(send, status, content, _CBOR)
 
         rule = self._named_fault(match)
@@ -107,7 +107,7 @@ class Application:
             return
         if endpoint.kind == "call" and _accepts(rule):
             # Accepted is not refused: the call is executed, and its sender has to poll.
-            self._replica.call(request, endpoint.target, listing_fault)
+            self._replica.call(request, endpoint.target, content_fault)
         await respond_with_fault(rule, scope, receive, send, respond)
 
     def _answer(self, request: Request, endpoint: _Endpoint, fault: TakeFault) -> tuple[int, bytes]:

@@ -4,6 +4,7 @@ One row of a table for each way in which a store fails; after each, what was con
 other stores must be right all the same.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from damaged_sandbox import BLOB, ICP, NEON, Audited, Box
 from checks.errors import EdgekeeperError
 from checks.model import Backend
 from sandbox.identity import write_identity
+from tasks import verification
 
 UNSEEN = ("incomplete", "unreachable")
 #: Kinds that say that something is nowhere, or that nothing refers to it.
@@ -199,3 +201,28 @@ def test_a_store_left_out_is_unknown_and_no_reason_for_3(box: Box, home: Path) -
     assert not done.of("lost")
     assert box.edges(ICP) == before
     check_others(box, done, ICP)
+
+
+@pytest.mark.parametrize(("action", "value"), [("truncate", 100), ("status", 404)])
+def test_an_object_whose_bytes_can_not_be_had_is_unverifiable_and_its_store_is_not_in_doubt(
+    action: str, value: int, sound: Box, home: Path
+) -> None:
+    with sound.blob_storage() as storage:
+        names = [each.pathname for each in storage.page(limit=9, prefix="image").objects]
+    sound.fault(BLOB, action, value, method="GET", path_regex=rf"^/{re.escape(names[3])}\?")
+    done = sound.audit(home, repair="ledger", verify="all")
+    assert [(each.kind, each.backend) for each in done.record.findings] == [("unverifiable", BLOB)]
+    assert done.record.stores[BLOB].state == "complete"
+    assert done.code == 1
+    assert done.record.coverage.unverifiable == 1
+
+
+def test_a_store_none_of_whose_objects_can_be_read_is_given_up(
+    sound: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "_SILENT_IN_A_ROW", 5)
+    sound.fault(BLOB, "truncate", 0, method="GET", path_regex=r"^/(?!api/)")
+    done = sound.audit(home, verify="all")
+    assert done.code == 3
+    assert "stopped answering" in (done.record.stores[BLOB].detail or "")
+    assert not done.record.coverage.unverifiable

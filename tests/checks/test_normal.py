@@ -260,3 +260,16 @@ def test_etags_are_compared_without_marks(text: str) -> None:
 )
 def test_ignored_prefixes_are_whole_path_segments(pathname: str, ignored: bool) -> None:  # noqa: FBT001
     assert normal.is_ignored(pathname, ("avatars", "/reports/", "i/av", "", "/")) is ignored
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\ud800", "a/\udfff", "https://%s/a\ud800", "https://%s/a?\ud800", "//\ud800", "x:\ud800"],
+)
+def test_half_of_a_surrogate_pair_names_nothing_and_breaks_nothing(name: str) -> None:
+    text = name.replace("%s", HOST)
+    for bare in (True, False):
+        assert isinstance(ADDRESS.pathname(text, bare=bare), LocationProblem)
+    assert not ADDRESS.owns(text)
+    assert normal.url_path(text).isascii()
+    assert all(0 <= half < 2**64 for half in normal.key_of_memory_id(text))

@@ -10,7 +10,9 @@ import httpx
 import pytest
 from blob_server import BlobServerProcess, seeded
 
+from edgekeeper.cli.sandbox import up
 from sandbox.content import Generated
+from sandbox.fault_rules import ANSWER, WRONG_COUNT
 from sandbox.faults import CONTENT_ACTIONS, TRANSPORT_ACTIONS, Faults
 
 LENGTH = 300_000
@@ -106,6 +108,12 @@ def test_a_rule_for_a_canister_method_leaves_other_requests_alone() -> None:
         ({"rules": [{"action": "duplicate_page", "value": "x"}]}, "index"),
         ({"rules": [{"action": "repeat_cursor", "value": 1}]}, "no value"),
         ({"rules": [{"action": "stale_list"}]}, "seconds"),
+        ({"rules": [{"action": "trickle"}]}, "milliseconds"),
+        ({"rules": [{"action": "endless_body", "value": 0}]}, "bytes"),
+        ({"rules": [{"action": "fresh_cursor", "value": 0}]}, "invents"),
+        ({"rules": [{"action": "wrong_count"}]}, "count"),
+        ({"rules": [{"action": "answer", "value": {"err": "Later"}}]}, "NotFound"),
+        ({"rules": [{"action": "answer", "value": {"hex": "0"}}]}, "Candid"),
     ],
 )
 def test_a_rule_that_means_nothing_is_refused_by_name_and_none_is_added(
@@ -119,7 +127,10 @@ def test_a_rule_that_means_nothing_is_refused_by_name_and_none_is_added(
 
 def test_every_action_of_the_contract_is_known() -> None:
     named = "status|delay|truncate|reset|flip_bit|duplicate_page|drop_item|repeat_cursor|stale_list"
-    assert set(named.split("|")) == TRANSPORT_ACTIONS | CONTENT_ACTIONS
+    more = "trickle|endless_body|fresh_cursor|wrong_count|answer"
+    known = TRANSPORT_ACTIONS | CONTENT_ACTIONS | WRONG_COUNT | ANSWER
+    assert set(f"{named}|{more}".split("|")) == known
+    assert all(re.search(rf"\b{action}\b", up.__doc__ or "") for action in known)
 
 
 # --- over HTTP
@@ -240,3 +251,41 @@ def test_one_bit_of_an_answer_is_turned_over(server: BlobServerProcess, bit: int
     assert answer.status_code == 200
     assert answer.content == Generated("long", long.length, flips=(bit,)).read()
     assert server.http.get("/long").content == long.read()
+
+
+def test_bytes_can_come_one_by_one(server: BlobServerProcess) -> None:
+    server.put("short", b"12345")
+    server.fault("trickle", 60, path_regex="^/short")
+    began = time.monotonic()
+    assert server.http.get("/short").content == b"12345"
+    assert time.monotonic() - began >= 0.2
+
+
+def test_more_can_come_than_there_is(server: BlobServerProcess) -> None:
+    server.fault("endless_body", 200_000)
+    answer = server.http.get("/object")
+    assert "content-length" not in answer.headers
+    assert answer.content == BODY.read() + bytes(200_000)
+
+
+def test_a_body_can_have_no_end(server: BlobServerProcess) -> None:
+    server.fault("endless_body", path_regex="^/object")
+    received = 0
+    with httpx.stream("GET", f"{server.url}/object") as response:
+        for piece in response.iter_raw():
+            received += len(piece)
+            if received > 20_000_000:
+                break
+    assert server.http.get("/object").content == BODY.read()
+
+
+def test_a_listing_can_go_on_for_ever(server: BlobServerProcess) -> None:
+    server.fault("fresh_cursor", 3, times=None)
+    cursors, names = [""], set()
+    for _ in range(4):
+        page = server.list(cursor=cursors[-1])
+        cursors.append(str(page["cursor"]))
+        names |= {blob["pathname"] for blob in page["blobs"]}
+        assert page["hasMore"]
+    assert len(set(cursors)) == 5
+    assert len(names) == 1 + 4 * 3

@@ -172,3 +172,12 @@ def test_a_listing_is_damaged_as_an_update_too(
     server.fault("drop_item", 0, canister_method="memories_list")
     answer = caller.update("memories_list", capsule, [], [10])
     assert len(answer["Ok"]["items"]) == 9
+
+
+def test_an_answer_that_is_signed_can_say_anything(
+    server: IcpServerProcess, caller: Caller
+) -> None:
+    server.fault("answer", {"err": "NotFound"}, canister_method="memories_read")
+    assert caller.query("memories_read", "any") == {"Err": {"NotFound": None}}
+    server.fault("answer", {"hex": "4449444c"}, canister_method="whoami")
+    assert loads(whoami(caller).content)["reply"]["arg"] == b"DIDL"

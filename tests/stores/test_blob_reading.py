@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,13 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checks.errors import (
+    MAX_TEXT,
     AccessRefusedError,
     MalformedAnswerError,
     NotTheStoresUrlError,
     ObjectChangedError,
     StoreUnreachableError,
 )
-from tasks.stores.blob import BlobStore, connection
+from checks.model import StoreState
+from tasks.stores.blob import BlobStore, connection, reading
+from tasks.stores.blob.answers import MAX_SIZE
+from tasks.stores.protocol import ListingReport
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 BODY = bytes(range(256)) * 20_000  # over 5 MB: hashed in threads
@@ -208,14 +214,72 @@ async def test_urls_that_are_not_the_store_s_are_not_fetched(
         await store.read("a")
 
 
-async def test_an_object_that_trickles_is_given_up(
+@pytest.mark.parametrize(("fault", "value"), [("delay", 60_000), ("trickle", 20)])
+async def test_an_object_that_trickles_is_given_up_whatever_its_size_is_said_to_be(
+    blobs: BlobProcess, store: BlobStore, monkeypatch: pytest.MonkeyPatch, fault: str, value: int
+) -> None:
+    blobs.put("a", b"x" * 100_000)
+    lie(blobs, size=MAX_SIZE)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
+    if fault == "trickle":  # with a length that fits the lie, so that it is not noticed by that
+        monkeypatch.setattr(reading, "_check_headers", lambda *_parts: None)
+    blobs.fault(fault, value, path=OBJECT, times=None)
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachableError, match="a second; it was given up"):
+        await store.read("a")
+    assert time.monotonic() - started < 5
+
+
+async def test_a_download_that_keeps_up_has_all_the_time_it_needs(
     blobs: BlobProcess, store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blobs.put("a", b"new")
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
-    blobs.fault("delay", 2000, path=OBJECT, times=None)
-    with pytest.raises(StoreUnreachableError, match="TimeoutError"):
+    blobs.put("a", b"x" * 40)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "LOWEST_SPEED", 20)
+    blobs.fault("trickle", 20, path=OBJECT, times=None)  # 0.8 s, and some 50 bytes a second
+    read = await store.read("a")
+    assert read is not None
+    assert read.size == 40
+
+
+async def test_a_blob_that_says_10_bytes_and_sends_on_for_ever_is_cut_off(
+    blobs: BlobProcess, store: BlobStore
+) -> None:
+    blobs.put("a", b"0123456789")
+    blobs.fault("endless_body", path=OBJECT, times=None)
+    tracemalloc.start()
+    with pytest.raises(StoreUnreachableError, match="more bytes came than the 10"):
         await store.read("a")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 2**63}, {"size": 10**30}, {"size": -1}, {"size": MAX_SIZE + 1},
+        {"uploadedAt": "0001-01-01T00:00:00+14:00"}, {"uploadedAt": "9999-12-31T23:59:59-14:00"},
+        {"uploadedAt": "0001-01-01T00:00:00Z"}, {"uploadedAt": "x" * 100_000},
+    ],
+    ids=lambda change: str(change)[:50],
+)  # fmt: skip
+async def test_what_no_object_can_be_is_a_malformed_answer_of_few_words(
+    blobs: BlobProcess, store: BlobStore, change: dict[str, Any]
+) -> None:
+    blobs.put("a", b"new")
+    lie(blobs, **change)
+    with pytest.raises(MalformedAnswerError) as caught:
+        await store.look_up("a")
+    assert len(str(caught.value)) <= MAX_TEXT
+    report = ListingReport(StoreState.COMPLETE)
+    page = {"blobs": [described(blobs) | change], "hasMore": False}
+    blobs.http.delete("/__faults")
+    blobs.fault("status", {"status": 200, "body": page}, path="limit=1000")
+    assert [row async for batch in store.list_batches(report) for row in batch] == []
+    assert report.state is StoreState.INCOMPLETE
+    assert report.detail
+    assert len(report.detail) <= MAX_TEXT
 
 
 async def test_another_object_than_the_one_asked_for_is_refused(

@@ -357,3 +357,15 @@ def test_harm_in_a_field_that_is_stepped_over_is_done_with_at_once(name: str) ->
         with pytest.raises(MalformedAnswerError):
             decoder.decode(message + values)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("length", [2**31, 2**63 - 1, 2**64 - 1])
+@pytest.mark.parametrize(("kind", "code"), [(c.NAT64, b"\x78"), (c.TEXT, TEXT), (c.NAT, b"\x7d")])
+def test_what_follows_a_text_of_impossible_length_is_malformed(
+    kind: Any, code: bytes, length: int
+) -> None:
+    number = bytes(length >> 7 * place & 0x7F | 0x80 for place in range(9)) + bytes([length >> 63])
+    message = b"DIDL\x01" + RECORD + b"\x02\x00" + TEXT + b"\x01" + code + b"\x01\x00" + number
+    for fields in ({"0": c.TEXT, "1": kind}, {"1": kind}):
+        with pytest.raises(MalformedAnswerError, match="in the middle"):
+            Decoder(Record(fields), "a test").decode(message + b"x" * 20)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -35,8 +36,9 @@ from checks.errors import (
 from checks.model import Artifact, Backend, StoreState
 from checks.normal import icp_location
 from sandbox.content import Generated
+from sandbox.icp.interface import methods
 from tasks.settings import MAINNET_ROOT_KEY
-from tasks.stores.icp import IcpStore
+from tasks.stores.icp import IcpStore, reading
 from tasks.stores.protocol import ListingReport, Store
 
 CHUNK = 1_500_000
@@ -73,6 +75,11 @@ async def listed(store: IcpStore) -> tuple[list[dict[str, Any]], ListingReport]:
     report = ListingReport(StoreState.INCOMPLETE)
     rows = [row async for batch in store.list_batches(report) for row in batch]
     return rows, report
+
+
+def blob_meta(size: int, chunks: int) -> bytes:
+    """What ``blob_get_meta`` would answer, in Candid."""
+    return methods()["blob_get_meta"].write(("Ok", {"size": size, "chunk_count": chunks}))
 
 
 def fill(icp: IcpProcess, count: int) -> tuple[str, set[str]]:
@@ -503,6 +510,58 @@ async def test_a_memory_written_while_it_is_read_has_changed(
     icp.storage.replace_memory(written)
     with pytest.raises(ObjectChangedError, match="read it again"):
         await reading
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_asset_whose_chunks_come_too_slowly_is_given_up(
+    icp: IcpProcess, store: IcpStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capsule = icp.capsule()
+    memory = icp.memory(capsule, internal(3 * CHUNK)[0])
+    monkeypatch.setattr(reading, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(reading, "LOWEST_SPEED", 100 * CHUNK)
+    icp.fault("delay", 400, None, canister_method="blob_read_chunk")
+    with pytest.raises(StoreUnreachableError, match="a second; it was given up"):
+        await store.read(icp_location(capsule, memory.id))
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("size", [2**40 + 1, 2**63, 2**64 - 1])
+async def test_a_blob_that_no_canister_can_hold_is_no_size(
+    icp: IcpProcess, store: IcpStore, size: int
+) -> None:
+    capsule = icp.capsule()
+    memory = icp.memory(capsule, internal(70)[0])
+    icp.fault("answer", {"hex": blob_meta(size, 5).hex()}, None, canister_method="blob_get_meta")
+    for ask in (store.look_up, store.read):
+        with pytest.raises(MalformedAnswerError, match="no canister holds that"):
+            await ask(icp_location(capsule, memory.id))
+
+
+async def test_a_blob_in_ever_so_many_chunks_costs_no_memory_and_no_end(
+    icp: IcpProcess, store: IcpStore
+) -> None:
+    capsule = icp.capsule()
+    memory = icp.memory(capsule, internal(70)[0])
+    many = blob_meta(2**40, 2**32 - 1)
+    icp.fault("answer", {"hex": many.hex()}, None, canister_method="blob_get_meta")
+    with pytest.raises(MalformedAnswerError, match="chunk 1 of 4294967295"):
+        await store.read(icp_location(capsule, memory.id))
+
+
+async def test_reading_a_large_asset_holds_a_few_of_its_chunks(
+    icp: IcpProcess, store: IcpStore
+) -> None:
+    capsule = icp.capsule()
+    memory = icp.memory(capsule, internal(30 * CHUNK)[0])
+    await store.look_up(icp_location(capsule, memory.id))  # what is made once is made now
+    tracemalloc.start()
+    found = await store.read(icp_location(capsule, memory.id))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found is not None
+    assert found.size == 30 * CHUNK
+    assert peak < 15 * CHUNK  # two on their way, each in a few forms
 
 
 async def test_many_memories_are_read_at_the_same_time(icp: IcpProcess, store: IcpStore) -> None:

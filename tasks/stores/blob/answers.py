@@ -13,6 +13,11 @@ import orjson
 from checks import normal
 from checks.errors import MalformedAnswerError
 
+#: Larger than any object can be, by a factor of ten: the store takes objects of up to 5 TB.
+MAX_SIZE = 50 * 10**12
+#: Times outside these years are no times of writing, and what computes with them would break.
+_YEARS = range(1970, 2200)
+
 
 class BlobVersion(NamedTuple):
     """What changes whenever an object is written.
@@ -95,17 +100,19 @@ def parse_blob(item: Any) -> Blob:
         content_type, cache_control = item.get("contentType"), item.get("cacheControl")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedAnswerError(
-            f"the blob store described an object in a way that can't be used: {error!r} "
+            f"the blob store described an object in a way that can't be used: {repr(error)[:200]} "
             f"in {str(item)[:200]}"
         ) from None
     texts = (pathname, url, etag)
     optional = (content_type, cache_control)
-    sound = all(type(text) is str and text for text in texts) and type(size) is int and size >= 0
+    sound = all(type(text) is str and text for text in texts) and type(size) is int
+    sound = sound and 0 <= size <= MAX_SIZE
     sound = sound and all(text is None or type(text) is str for text in optional)
     # An etag goes back to the store in a header.
     if not sound or not (etag.isascii() and etag.isprintable()):
         raise MalformedAnswerError(
-            f"the blob store described an object with fields of the wrong type: {str(item)[:200]}"
+            "the blob store described an object with fields of the wrong type or of impossible "
+            f"value: {str(item)[:200]}"
         )
     return Blob(
         pathname, url, size, normal.etag(etag), uploaded_at, content_type, cache_control
@@ -142,4 +149,6 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"the time {text!r} has no zone")
+    if moment.year not in _YEARS:
+        raise ValueError(f"the time {text!r} is none at which anything was written")
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

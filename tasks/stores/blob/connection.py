@@ -5,14 +5,15 @@ import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from checks.errors import MalformedAnswerError, NotTheStoresUrlError, SettingsError, StoreError
 from checks.normal import BlobAddress
 from tasks.lanes import Lanes
+from tasks.pace import paced
 from tasks.rates import Operation, OperationRates
 from tasks.retries import ATTEMPTS, TOTAL_SECONDS, retrying
 from tasks.settings import Settings, is_loopback, missing
@@ -24,10 +25,33 @@ API_VERSION = "12"
 CONNECTIONS = 16
 ANSWER_SECONDS = 60.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-#: Bytes a second that a transfer of an object must reach on the whole.
+#: Bytes a second that a transfer of an object must reach on the whole, whatever its size is said
+#: to be.
 LOWEST_SPEED = 128 * 1024
 _TIMEOUTS = httpx.Timeout(30.0, connect=10.0, pool=None)
 Body = bytes | Callable[[], AsyncIterator[bytes]]
+_Bound = TypeVar("_Bound")
+
+
+class Download:
+    """An object on its way.
+
+    Attributes:
+        response: status and headers.
+        size: bytes that have come so far.
+    """
+
+    def __init__(self, response: httpx.Response, arrived: Callable[[int], None]) -> None:
+        self.response = response
+        self.size = 0
+        self._arrived = arrived
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes as they come."""
+        async for piece in self.response.aiter_raw():
+            self.size += len(piece)
+            self._arrived(len(piece))
+            yield piece
 
 
 class BlobConnection:
@@ -114,14 +138,14 @@ class BlobConnection:
             on_attempt()
             sent = self._sent(
                 what,
-                seconds,
+                asyncio.timeout(seconds),
                 method,
                 self._api_url + path,
                 params=params,
                 headers=fixed | {"x-api-blob-request-attempt": str(next(number))},
                 content=body() if callable(body) else body,
             )
-            async with sent as response:
+            async with sent as (response, _):
                 answer = await whole(what, response)
             if not response.is_success:
                 raise failures.refusal(what, response, answer)
@@ -135,12 +159,13 @@ class BlobConnection:
         )
 
     @asynccontextmanager
-    async def get(self, what: str, url: str, *, seconds: float) -> AsyncIterator[httpx.Response]:
+    async def get(self, what: str, url: str) -> AsyncIterator[Download]:
         """One attempt to get an object's bytes; they are read inside the context.
 
         The token goes only to where private objects are; there the CDN is passed by.
 
-        Raises NotTheStoresUrlError where ``url`` is none of this store's object URLs.
+        Raises NotTheStoresUrlError where ``url`` is none of this store's object URLs, and
+        TooSlowError where the bytes fall behind ``LOWEST_SPEED``.
         """
         if not self.address.owns(url):
             raise NotTheStoresUrlError(
@@ -152,22 +177,27 @@ class BlobConnection:
         if self.address.takes_token(url):
             target = target.copy_merge_params({"cache": "0"})
             headers["authorization"] = f"Bearer {self._token}"
-        async with self._sent(what, seconds, "GET", target, headers=headers) as response:
-            yield response
+        async with self._sent(what, _keeping_up(what), "GET", target, headers=headers) as sent:
+            yield Download(*sent)
 
     @asynccontextmanager
     async def _sent(
-        self, what: str, seconds: float, method: str, url: httpx.URL | str, **parts: Any
-    ) -> AsyncIterator[httpx.Response]:
-        """Sends a request, and bounds the time until its answer is read."""
+        self,
+        what: str,
+        bound: AbstractAsyncContextManager[_Bound],
+        method: str,
+        url: httpx.URL | str,
+        **parts: Any,
+    ) -> AsyncIterator[tuple[httpx.Response, _Bound]]:
+        """Sends a request; ``bound`` limits the time until its answer is read."""
         try:
             async with self._lanes.lane() as client:
                 self.requests += 1
                 async with (
-                    asyncio.timeout(seconds),
+                    bound as limit,
                     client.stream(method, url, **parts) as response,
                 ):
-                    yield response
+                    yield response, limit
         except httpx.LocalProtocolError as error:  # ours to get right: no use in trying again
             raise StoreError(f"{what}: the request could not be sent as it is: {error}") from error
         except (httpx.TransportError, TimeoutError) as error:
@@ -184,6 +214,16 @@ class BlobConnection:
         }
 
 
+@asynccontextmanager
+async def _keeping_up(what: str) -> AsyncIterator[Callable[[int], None]]:
+    """Bounds a download by what has come of it. Raises TooSlowError."""
+    try:
+        async with paced(ANSWER_SECONDS, LOWEST_SPEED) as arrived:
+            yield arrived
+    except TimeoutError:
+        raise failures.too_slow(what, LOWEST_SPEED) from None
+
+
 async def whole(what: str, response: httpx.Response) -> bytes:
     """An answer's body, unless it is larger than any answer of the API."""
     body = bytearray()
@@ -198,5 +238,5 @@ async def whole(what: str, response: httpx.Response) -> bytes:
 
 
 def transfer_seconds(size: int) -> float:
-    """How long the transfer of ``size`` bytes may take."""
+    """How long an upload of ``size`` bytes may take, or the attempts at a download."""
     return ANSWER_SECONDS + size / LOWEST_SPEED

@@ -61,8 +61,14 @@ class ShortReadError(StoreUnreachableError):
     """The bytes ended before, or went on after, the size that the API names."""
 
 
+class TooSlowError(StoreUnreachableError):
+    """The bytes came so slowly that waiting for the rest has no bound."""
+
+
 def worth_retrying(error: Exception) -> bool | float:
     """For :func:`tasks.retries.retrying`: what passes by itself, and after how long."""
+    if isinstance(error, TooSlowError):  # it has had its minute, and another one buys little
+        return False
     if isinstance(error, BusyError) and error.seconds is not None:
         return error.seconds
     return isinstance(error, StoreUnreachableError | UnsettledReadError)
@@ -74,6 +80,14 @@ def unreachable(what: str, error: Exception) -> StoreUnreachableError:
     return StoreUnreachableError(
         f"{what}: the blob store did not answer ({reason}); check the network, "
         "VERCEL_BLOB_API_URL and Vercel's status page"
+    )
+
+
+def too_slow(what: str, lowest: int) -> TooSlowError:
+    """A download that fell behind ``lowest`` bytes a second."""
+    return TooSlowError(
+        f"{what}: its bytes came at less than {lowest // 1024} kB a second; it was given up, so "
+        "that one object can't hold up all others: check the network, and try again later"
     )
 
 

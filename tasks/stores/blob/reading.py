@@ -55,13 +55,14 @@ async def _read_version(
 ) -> HashedObject:
     emptied(into)
     what = f"reading {blob.pathname!r}"
-    async with connection.get(what, blob.url, seconds=transfer_seconds(blob.size)) as response:
+    async with connection.get(what, blob.url) as download:
+        response = download.response
         if response.status_code != httpx.codes.OK:
             raise await _refusal(what, response)
         _check_headers(what, response, blob)
         digests = _Digests()
-        async for piece in response.aiter_raw():
-            if digests.size + len(piece) > blob.size:
+        async for piece in download.pieces():
+            if download.size > blob.size:
                 raise failures.ShortReadError(
                     f"{what}: more bytes came than the {blob.size} that the blob store names"
                 )

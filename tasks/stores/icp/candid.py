@@ -103,7 +103,7 @@ class Decoder:
         """The first value of a message. Raises MalformedAnswerError where there is none."""
         try:
             return self._decode(message)
-        except (IndexError, struct.error):
+        except (IndexError, OverflowError, struct.error):  # by a length of any size at all
             reason = "it ends in the middle of a value"
         except UnicodeDecodeError:
             reason = "a text in it is not UTF-8"

@@ -20,6 +20,8 @@ from tasks.stores.icp.memory import BlobMeta, Capsule, Memory, MemoryPage, memor
 
 PAGE_LIMIT = 100
 MAX_CURSOR_LENGTH = 200
+#: Twice what a canister can hold in all (500 GiB of stable memory).
+MAX_BLOB_BYTES = 1 << 40
 _NAT32_END = 1 << 32
 
 
@@ -165,9 +167,18 @@ class Canister:
         return await self._query(ASSET_GET_BY_ID, memory_id, asset_id)  # type: ignore[no-any-return]
 
     async def blob_meta(self, locator: str) -> BlobMeta | None:
-        """The true size of a blob; None: there is no such blob."""
+        """The true size of a blob; None: there is no such blob.
+
+        Raises MalformedAnswerError where no canister could hold that many bytes.
+        """
         meta = await self._query(BLOB_GET_META, locator)
-        return None if meta is None else BlobMeta(meta["size"], meta["chunk_count"])
+        if meta is None:
+            return None
+        if meta["size"] > MAX_BLOB_BYTES:
+            raise MalformedAnswerError(
+                f"blob_get_meta says that a blob has {meta['size']} bytes: no canister holds that"
+            )
+        return BlobMeta(meta["size"], meta["chunk_count"])
 
     async def blob_chunk(self, locator: str, index: int) -> bytes | None:
         """One chunk of a blob; None: there is no such chunk."""

@@ -6,12 +6,19 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import IO
 
-from checks.errors import MalformedAnswerError
+from checks.errors import MalformedAnswerError, StoreUnreachableError
+from tasks.pace import paced
 from tasks.stores.icp.canister import Canister
 from tasks.stores.icp.memory import BlobMeta
 
 #: Hashing less than this is over before a thread has started.
 _WORTH_A_THREAD = 128 * 1024
+
+
+#: Bytes a second that reading one asset must reach on the whole, beside ``PATIENCE_SECONDS``. Many
+#: are read at once, and a blob may be cut into any number of chunks, each a request of its own.
+LOWEST_SPEED = 16 * 1024
+PATIENCE_SECONDS = 120.0
 
 
 class Digests:
@@ -51,18 +58,28 @@ async def hash_blob(
     """Reads a blob from its first to its last chunk; the bytes are written to ``into`` too.
 
     Raises MalformedAnswerError where the chunks are not the blob that ``meta`` describes: a short
-    read is an error, never the end of the file.
+    read is an error, never the end of the file. Raises StoreUnreachableError where they come too
+    slowly to wait for, whatever their number is said to be.
     """
     digests = Digests()
-    async for chunk in _chunks(canister, locator, meta, ahead):
-        if digests.size + len(chunk) > meta.size:
-            raise MalformedAnswerError(
-                f"the chunks of blob {locator} have more than the {meta.size} bytes that "
-                "blob_get_meta says"
-            )
-        await digests.update(chunk)
-        if into is not None:
-            into.write(chunk)
+    try:
+        async with paced(PATIENCE_SECONDS, LOWEST_SPEED) as arrived:
+            async for chunk in _chunks(canister, locator, meta, ahead):
+                arrived(len(chunk))
+                if digests.size + len(chunk) > meta.size:
+                    raise MalformedAnswerError(
+                        f"the chunks of blob {locator} have more than the {meta.size} bytes that "
+                        "blob_get_meta says"
+                    )
+                await digests.update(chunk)
+                if into is not None:
+                    into.write(chunk)
+    except TimeoutError:
+        raise StoreUnreachableError(
+            f"the {meta.chunk_count} chunks of blob {locator} came at less than "
+            f"{LOWEST_SPEED // 1024} kB a second; it was given up, so that one asset can't hold up "
+            "all others: check the network, and try again later"
+        ) from None
     if digests.size != meta.size:
         raise MalformedAnswerError(
             f"the chunks of blob {locator} have {digests.size} bytes; blob_get_meta says "
