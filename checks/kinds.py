@@ -225,3 +225,11 @@ _RANKS = {name: rank for rank, name in enumerate(KINDS)}
 def rank(kind: str) -> int:
     """How grave a kind is, 0 the gravest; one that another version knew comes last."""
     return _RANKS.get(kind, len(_RANKS))
+
+
+def filled(template: str, **names: object) -> str:
+    """A kind's ``next_step`` with the names of what it is about; those that are not known stay."""
+    for name, value in names.items():
+        if value:
+            template = template.replace(f"{{{name}}}", str(value))
+    return template

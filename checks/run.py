@@ -265,8 +265,9 @@ class RunRecord(_Part):
 
     Beyond it: ``findings_total`` and ``open`` count all findings, also those that ``findings`` is
     too short for; ``inconclusive`` holds a sentence for each reason why the run can't conclude
-    (a breaker that refused, a capsule that could not be read); ``error`` what a failed run failed
-    of; ``interrupted`` marks one that was stopped and can be resumed.
+    (a breaker that refused, a capsule that could not be read); ``breaker`` one for each store whose
+    breaker trips, also where no repair was asked for; ``error`` what a failed run failed of;
+    ``interrupted`` marks one that was stopped and can be resumed.
     """
 
     schema_: Literal["edgekeeper.run/1"] = Field(
@@ -293,6 +294,7 @@ class RunRecord(_Part):
     findings_total: int = 0
     open: Open = Open()
     inconclusive: tuple[str, ...] = ()
+    breaker: tuple[str, ...] = ()
     error: str | None = None
     interrupted: bool = False
     version: str | None = None

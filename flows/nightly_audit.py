@@ -10,7 +10,7 @@ from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
-from tasks import audit, heartbeat, mending, observe, publish, rolling
+from tasks import audit, heartbeat, mending, notifying, observe, publish, rolling
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.quality import CheckResult
@@ -73,7 +73,7 @@ def nightly_audit(
             record = publish.close_inconclusive(run, error)
         else:
             record = _mended(run, fence, findings)
-        record = heartbeat.beat(run, record)
+        record = heartbeat.beat(run, notifying.tell(run, record))
     return record.to_dict()
 
 

@@ -216,6 +216,7 @@ def _record(run: AuditRun, seen: Seen, outcome: Outcome, findings: pd.DataFrame)
         settings=masked(run.settings),
         limits=_limits(run, concluded),
         inconclusive=(*doubts, *mending.doubts(outcome.proposal, outcome.made)),
+        breaker=tuple(str(each) for each in outcome.proposal.tripped.values()),
     )
     return settled(with_findings(record, findings, now=now))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from checks.kinds import KINDS, rank
+from checks.kinds import KINDS, filled, rank
 from checks.model import RunStatus, StoreState
 from checks.run import SEVERITIES, RunRecord, Severity, side_of, utc
 from tasks.pages import STORE_NAMES
@@ -193,7 +193,7 @@ def _group(run: RunRecord, kind: str, rows: pd.DataFrame) -> Group:
         kind=kind,
         title=known.title if known else kind.replace("_", " ").capitalize(),
         meaning=known.meaning if known else "",
-        next_step=None if of_each else _filled(template, run, {}) or None,
+        next_step=None if of_each else filled(template, run_id=run.run_id) or None,
         severity=gravest,
         total=len(rows),
         fates={fate: int(fates.get(fate, 0)) for fate in FATES},
@@ -210,22 +210,13 @@ def _group(run: RunRecord, kind: str, rows: pd.DataFrame) -> Group:
 
 def _shown(run: RunRecord, row: dict[Any, Any], template: str | None) -> Shown:
     """One finding as it is shown."""
+    names = {name: row[name] for name in ("memory_type", "memory_id", "fingerprint")}
     return Shown(
         row={str(name): value for name, value in row.items()},
         fate=str(row["fate"]),
         differences=_differences(row["expected"], row["observed"]),
-        next_step=_filled(template, run, row) if template else None,
+        next_step=filled(template, run_id=run.run_id, **names) if template else None,
     )
-
-
-def _filled(template: str, run: RunRecord, row: dict[Any, Any]) -> str:
-    """A next step with the names of what it is about."""
-    names = {"run_id": run.run_id} | {
-        name: row[name] for name in ("memory_type", "memory_id", "fingerprint") if row.get(name)
-    }
-    for name, value in names.items():
-        template = template.replace(f"{{{name}}}", str(value))
-    return template
 
 
 def _differences(expected: str | None, observed: str | None) -> tuple[Difference, ...]:

@@ -184,6 +184,10 @@ class Settings(BaseSettings):
         "EDGEKEEPER_NOTIFY_URL", "Apprise URL(s) for the summary, comma-separated",
         "slack://token-a/token-b/token-c", (),
     )  # fmt: skip
+    notify_when: Literal["needed", "always"] = _named(
+        "EDGEKEEPER_NOTIFY_WHEN", "needed: a message only where somebody has to do something, or "
+        "all is well again; always: one for every completed audit", "always", "needed",
+    )  # fmt: skip
     ic_rate: int = _named(
         "EDGEKEEPER_IC_RATE", "canister requests in flight at once", "10", 10, ge=1, le=500
     )
