@@ -30,6 +30,9 @@ _KEY = ["key_hi", "key_lo"]
 _MEMORY = [*_KEY, "memory_type"]
 #: What a store says of an object, joined to its case.
 OBJECT_COLUMNS = ["object_location", "object_size", "object_version", "object_written_at"]
+#: What former runs found out about an asset's bytes.
+REMEMBERED_COLUMNS = ["known_outcome", "verified_sha256", "verified_version", "verified_at"]
+_HASH_COLUMNS = ["outcome", "read_size", "sha256", "md5", "read_version", "read_detail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Partition:
         replicas: as ``columns.ICP_INVENTORY``, keyed by the memory the canister memory belongs to,
             ``edge_type`` its type in the ledger where an edge's location ties the two together.
         hashes: ``key_hi, key_lo, memory_type, backend, outcome, read_size, sha256, md5``.
+        remembered: ``key_hi, key_lo, memory_type, backend`` and ``REMEMBERED_COLUMNS``: what former
+            runs read.
     """
 
     edges: pd.DataFrame
@@ -81,6 +86,7 @@ class Partition:
     blobs: pd.DataFrame
     replicas: pd.DataFrame
     hashes: pd.DataFrame | None = None
+    remembered: pd.DataFrame | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +101,7 @@ class Cases:
         edges: the ledger rows, indexed by case.
         objects: what the stores say, indexed by case.
         hashes: what was read in this run, indexed by case.
+        remembered: what former runs read, indexed by case.
     """
 
     memories: pd.DataFrame
@@ -106,6 +113,7 @@ class Cases:
     edges: pd.DataFrame
     objects: pd.DataFrame
     hashes: pd.DataFrame
+    remembered: pd.DataFrame
     mixed: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def frame(self, chosen: NDArray[np.bool_]) -> pd.DataFrame:
@@ -125,8 +133,6 @@ class Cases:
         frame["object_state"] = self.object.ravel()[case]
         frame["ledger_digest"] = self._digests(memory)
         frame["blob_named"] = self.blob_named()[memory]
-        frame["verified_elsewhere"] = self._verified_elsewhere().ravel()[case]
-        frame["sibling_hash"] = self._sibling_hash(memory, slot)
         for part in (self.edges, self.objects, self.hashes):
             frame = pd.concat([frame, part.reindex(case).reset_index(drop=True)], axis=1)
         return frame
@@ -157,30 +163,6 @@ class Cases:
             dtype=bool
         )
         return differs
-
-    def _verified_elsewhere(self) -> NDArray[np.bool_]:
-        """Whether another store's copy of the asset was read and equals its edge's hash."""
-        if self.hashes.empty:
-            return np.zeros(self.verdict.shape, dtype=bool)
-        read = self.hashes["sha256"].reindex(self.edges.index)
-        equal = (read.notna() & (read == self.edges["content_hash"])).to_numpy(dtype=bool)
-        verified = np.zeros(self.verdict.size, dtype=bool)
-        verified[self.edges.index[equal].to_numpy()] = True
-        own = verified.reshape(self.verdict.shape)
-        others: NDArray[np.bool_] = own.sum(axis=1, keepdims=True) - own > 0
-        return others
-
-    def _sibling_hash(
-        self, memory: NDArray[np.intp], slot: NDArray[np.intp]
-    ) -> NDArray[np.object_]:
-        """A hash that the ledger has for the same asset in another store, or null, by case."""
-        siblings = np.full(len(memory), None, dtype=object)
-        for other in ASSET_SLOTS:
-            hashes = self.edges["content_hash"].reindex(memory * WIDTH + other)
-            wanted = np.isin(slot, ASSET_SLOTS) & (slot != other) & hashes.notna().to_numpy()
-            wanted &= siblings == None  # noqa: E711 - element by element
-            siblings[wanted] = hashes.to_numpy(dtype=object)[wanted]
-        return siblings
 
     def _digests(self, memory: NDArray[np.intp]) -> NDArray[np.uint64]:
         """The ledger's digest of each of some memories."""
@@ -219,7 +201,7 @@ def build(partition: Partition, view: View) -> Cases:
     memories = _with_row_objects(memories, partition.blobs, index)
 
     edge, sync = _edge_states(edges, count, view)
-    hashes = _hashes(partition.hashes, index)
+    hashes = _of_assets(partition.hashes, index, _HASH_COLUMNS)
     obj = _object_states(objects, edges, count, view)
     # Listed, but its bytes are not there: reading or a direct look outweighs the listing.
     obj.reshape(-1)[hashes.index[hashes["outcome"] == "gone"].to_numpy(dtype=np.intp)] = (
@@ -230,6 +212,7 @@ def build(partition: Partition, view: View) -> Cases:
     verdict.reshape(-1)[_overwritten(hashes, objects)] = Verdict.IN_FLIGHT
     return Cases(
         memories, memory, edge, obj, sync, verdict, edges, objects, hashes,
+        _of_assets(partition.remembered, index, REMEMBERED_COLUMNS),
         mixed=memories.duplicated(_KEY, keep=False).to_numpy(),
     )  # fmt: skip
 
@@ -342,14 +325,13 @@ def _overwritten(hashes: pd.DataFrame, objects: pd.DataFrame) -> NDArray[np.intp
     return read.index[other.to_numpy(dtype=bool)].to_numpy(dtype=np.intp)
 
 
-def _hashes(hashes: pd.DataFrame | None, index: pd.MultiIndex) -> pd.DataFrame:
-    """What was read in this run, indexed by case: always of an asset."""
-    columns = [
-        "outcome", "read_size", "sha256", "md5", "read_version", "read_detail", "verified_sha256",
-    ]  # fmt: skip
-    if hashes is None or hashes.empty:
+def _of_assets(
+    frame: pd.DataFrame | None, index: pd.MultiIndex, columns: list[str]
+) -> pd.DataFrame:
+    """Some columns of what was read, now or before, indexed by case: always of an asset."""
+    if frame is None or frame.empty:
         return pd.DataFrame(columns=columns, dtype=object)
-    frame = hashes.assign(artifact=Artifact.ASSET.value)
+    frame = frame.assign(artifact=Artifact.ASSET.value)
     return _indexed(frame, index, "artifact", "backend").reindex(columns=columns)
 
 

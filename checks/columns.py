@@ -34,7 +34,7 @@ LEDGER = pa.schema(
 
 #: One row per row of the five memory tables, keyed by the memory id. ``url`` as it stands in the
 #: row; ``content_size`` and ``content_sha256`` of a note's text (UTF-8), the latter null unless
-#: bytes are verified; ``written_at`` is ``updated_at`` or, where that is missing, ``created_at``.
+#: bytes are verified; ``written_at`` is ``updated_at``, null where that is not kept.
 NEON_INVENTORY = pa.schema(
     [
         *_KEY,

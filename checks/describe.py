@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from checks import content_sentences
+from checks.content_sentences import day, what, where
 from checks.fingerprint import fingerprint
 from checks.kinds import IDENTITY, KINDS, Grain, Severity
 from checks.model import Artifact, Evidence, RepairState
@@ -14,8 +16,9 @@ from checks.states import Object
 
 #: Kinds about bytes that are lost, rotten or in doubt in one store.
 _IN_DOUBT = frozenset({"missing", "hash_mismatch", "size_mismatch"})
+#: Grains whose cases bring both their sides with them (see ``galleries`` and ``duplicates``).
+_WHOLE_COLLECTION = (Grain.CONTENT, Grain.GALLERY)
 _AT_ONCE = 5_000
-_BACKEND = {"neon-db": "Neon", "vercel-blob": "Vercel Blob", "icp-canister": "the canister"}
 
 
 def identify(kind: str, case: dict[str, Any]) -> dict[str, str | None]:
@@ -45,6 +48,8 @@ def severity(kind: str, case: dict[str, Any]) -> Severity:
         return Severity.INFO
     if kind == "lost":
         return Severity.CRITICAL
+    if kind == "replica_divergence":  # each version is safe where each copy is what its edge says
+        return Severity.WARNING if case.get("sound_everywhere") else Severity.CRITICAL
     asset = case.get("artifact") == Artifact.ASSET
     if kind in _IN_DOUBT and asset and not case.get("verified_elsewhere"):
         return Severity.CRITICAL
@@ -97,6 +102,8 @@ def _evidence(case: dict[str, Any]) -> Evidence:
 
 def _expected(case: dict[str, Any]) -> dict[str, Any]:
     """What the ledger says, or for a lost asset the row's own URL; empty where nothing does."""
+    if KINDS[case["kind"]].grain in _WHOLE_COLLECTION:
+        return dict(case.get("expected_facts") or {})
     if case.get("edge_id") is None:
         promised = case.get("row_pathname") if case["kind"] == "lost" else None
         return {"present": True, "location": promised} if promised else {}
@@ -106,6 +113,8 @@ def _expected(case: dict[str, Any]) -> dict[str, Any]:
 
 def _observed(case: dict[str, Any]) -> dict[str, Any]:
     """What the store was seen to hold."""
+    if KINDS[case["kind"]].grain in _WHOLE_COLLECTION:
+        return dict(case.get("observed_facts") or {})
     read = case.get("outcome") == "read"
     there = case.get("object_state") == Object.THERE and case.get("outcome") != "gone"
     return (
@@ -156,75 +165,21 @@ def _text(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def _what(case: dict[str, Any]) -> str:
-    """``the asset of image 3f2a…``: what an edge's finding is about."""
-    return f"the {case['artifact']} of {case['memory_type']} {case['memory_id']}"
-
-
-def _where(case: dict[str, Any]) -> str:
-    return _BACKEND.get(str(case.get("backend")), str(case.get("backend")))
-
-
-def _day(value: Any) -> str:
-    return f"{value:%d %b %Y}".lstrip("0") if isinstance(value, datetime) else "an unknown day"
-
-
-def _elsewhere(case: dict[str, Any]) -> str:
-    if case.get("artifact") != Artifact.ASSET:
-        return ""
-    if case.get("verified_elsewhere"):
-        return " Another store's copy was read in this run and equals the ledger's hash."
-    return " No other copy was verified in this run."
-
-
-def _missing(case: dict[str, Any]) -> str:
-    if case.get("outcome") == "gone":
-        return (
-            f"{_where(case)} lists {_what(case)}, but its bytes can't be read: they are not there."
-            f"{_elsewhere(case)}"
-        )
-    return (
-        f"The ledger says since {_day(case.get('updated_at'))} that {_where(case)} holds "
-        f"{_what(case)}; it is not in the complete listing.{_elsewhere(case)}"
-    )
-
-
-def _size(case: dict[str, Any]) -> str:
-    seen = case.get("read_size" if case.get("outcome") == "read" else "object_size")
-    return (
-        f"The ledger says {_bytes(case.get('size_bytes'))}, {_where(case)} has {_bytes(seen)} for "
-        f"{_what(case)}, "
-        f"last written {_day(case.get('object_written_at'))}, before the ledger's row."
-        f"{_elsewhere(case)}"
-    )
-
-
-def _bytes(size: Any) -> str:
-    return "no size" if size is None else f"{int(size)} bytes"
-
-
-def _hash(case: dict[str, Any]) -> str:
-    return (
-        f"{_what(case).capitalize()} in {_where(case)} was read twice and its SHA-256 is not the "
-        f"ledger's, although it was last written {_day(case.get('object_written_at'))}, before "
-        f"the ledger's row: the bytes changed by themselves.{_elsewhere(case)}"
-    )
-
-
-def _stale_hash(case: dict[str, Any]) -> str:
-    return (
-        f"{_what(case).capitalize()} in {_where(case)} was written "
-        f"{_day(case.get('object_written_at'))}, after the ledger's row "
-        f"({_day(case.get('updated_at'))}), and differs from it.{_elsewhere(case)}"
-    )
-
-
 def _stuck(case: dict[str, Any]) -> str:
     there = case["object_state"] == Object.THERE
     found = "it is there" if there else "it is not there"
     return (
-        f"The copy of {_what(case)} to {_where(case)} has been under way since "
-        f"{_day(case.get('updated_at'))}; {found}."
+        f"The copy of {what(case)} to {where(case)} has been under way since "
+        f"{day(case.get('updated_at'))}; {found}."
+    )
+
+
+def _duplicate(case: dict[str, Any]) -> str:
+    size, saves = (int(case.get(name) or 0) for name in ("size_bytes", "saves"))
+    return (
+        f"By the ledger's hashes {int(case.get('memories') or 0)} memories hold the same {size} "
+        f"bytes, {' and '.join(case.get('examples') or ['…'])} among them; held once in each store "
+        f"that would save {saves} bytes."
     )
 
 
@@ -240,7 +195,7 @@ def _conflict(case: dict[str, Any]) -> str:
     own = case.get("object_state") == Object.THERE
     other = case.get("row_object_version") is not None
     return (
-        f"For {_what(case)} the ledger names {case.get('named')} in {_where(case)}"
+        f"For {what(case)} the ledger names {case.get('named')} in {where(case)}"
         f"{_seen(own, case.get('object_written_at'))}, the row's url names "
         f"{case.get('row_pathname')}{_seen(other, case.get('row_object_written_at'))}."
         f"{'' if own else ' The app may have moved it: the edge is not turned off on a guess.'}"
@@ -248,13 +203,13 @@ def _conflict(case: dict[str, Any]) -> str:
 
 
 def _seen(there: bool, written_at: Any) -> str:  # noqa: FBT001 - reads well where it is called
-    return f" (there, written {_day(written_at)})" if there else " (not there)"
+    return f" (there, written {day(written_at)})" if there else " (not there)"
 
 
 def _bad_location(case: dict[str, Any]) -> str:
     problem = case.get("location_problem") or case.get("row_url_problem") or "it is empty"
     if case.get("edge_id") is not None and case.get("malformed"):
-        return f"The ledger's location of {_what(case)} names no object: {problem}."
+        return f"The ledger's location of {what(case)} names no object: {problem}."
     return (
         f"The url in the row of {case['memory_type']} {case['memory_id']} is unusable: {problem}."
     )
@@ -265,54 +220,63 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"The asset of {c['memory_type']} {c['memory_id']} was promised, and none of the stores "
         "holds it."
     ),
-    "missing": _missing,
-    "size_mismatch": _size,
-    "hash_mismatch": _hash,
-    "stale_hash": _stale_hash,
+    "missing": content_sentences.missing,
+    "size_mismatch": content_sentences.size_mismatch,
+    "hash_mismatch": content_sentences.hash_mismatch,
+    "stale_hash": content_sentences.stale_hash,
+    "outdated_replica": content_sentences.outdated_replica,
+    "replica_divergence": content_sentences.replica_divergence,
     "stuck": _stuck,
     "invalid_location": _bad_location,
     "invalid_row": lambda c: (
-        f"The ledger's row about {_what(c)} in {_where(c)} can't be used: "
+        f"The ledger's row about {what(c)} in {where(c)} can't be used: "
         f"{c.get('row_problem') or 'it has an impossible value'}."
     ),
     "location_conflict": _conflict,
     "invalid_id": lambda c: (
-        f"{_where(c).capitalize()} has a {c['memory_type']} under an id that is no canonical UUID."
+        f"{where(c).capitalize()} has a {c['memory_type']} under an id that is no canonical UUID."
     ),
     "external_only": lambda c: (
-        f"The ledger says that the canister holds {_what(c)}; it holds only a link to it."
+        f"The ledger says that the canister holds {what(c)}; it holds only a link to it."
     ),
     "deleted_memory": lambda c: (
         f"Neon no longer has {c['memory_type']} {c['memory_id']}, but edges or objects are left."
     ),
-    "unmarked": lambda c: (
-        f"{_where(c).capitalize()} holds {_what(c)}; the ledger says it does not."
-    ),
-    "untracked": lambda c: f"{_where(c).capitalize()} holds {_what(c)}; the ledger has no row.",
+    "unmarked": lambda c: f"{where(c).capitalize()} holds {what(c)}; the ledger says it does not.",
+    "untracked": lambda c: f"{where(c).capitalize()} holds {what(c)}; the ledger has no row.",
     "sync_failed": lambda c: (
-        f"The last copy of {_what(c)} to {_where(c)} failed and nothing is there."
+        f"The last copy of {what(c)} to {where(c)} failed and nothing is there."
     ),
     "stale_failure": lambda c: (
-        f"The ledger shows a failure for {_what(c)} in {_where(c)}, but it is there."
+        f"The ledger shows a failure for {what(c)} in {where(c)}, but it is there."
     ),
     "dangling_edge": lambda c: (
-        f"The ledger has a row about {_what(c)} in {_where(c)}; no store has that memory."
+        f"The ledger has a row about {what(c)} in {where(c)}; no store has that memory."
     ),
     "unverifiable": lambda c: (
-        f"The bytes of {_what(c)} in {_where(c)} could not be compared: "
+        f"The bytes of {what(c)} in {where(c)} could not be compared: "
         f"{c.get('read_detail') or 'they could not be read'}."
     ),
     "icp_only": lambda c: (
         f"The canister holds {c['memory_type']} {c['memory_id']}, and nothing in Neon says that "
         "it was ever there."
     ),
-    "hash_unknown": lambda c: f"{_where(c).capitalize()} holds {_what(c)}; no hash is recorded.",
+    "hash_unknown": lambda c: f"{where(c).capitalize()} holds {what(c)}; no hash is recorded.",
     "orphaned": lambda c: (
         f"The ledger says that {c['memory_type']} {c['memory_id']} is gone from Neon; this copy of "
-        f"it is left in {_where(c)}."
+        f"it is left in {where(c)}."
         if c.get("memory_id")
-        else f"Nothing refers to this object in {_where(c)}."
+        else f"Nothing refers to this object in {where(c)}."
     ),
-    "unclassified": lambda c: f"Nothing refers to anything in this folder of {_where(c)}.",
+    "unclassified": lambda c: f"Nothing refers to anything in this folder of {where(c)}.",
+    "duplicate_content": _duplicate,
+    "gallery_divergence": lambda c: (
+        f"Gallery {c.get('gallery_id')} differs between Neon and the canister: "
+        f"{c.get('how') or 'its items or their order'}."
+    ),
+    "dangling_item": lambda c: (
+        f"Gallery {c.get('gallery_id')} in {c.get('place') or 'a store'} has an item for "
+        f"{c.get('memory_type')} {c.get('memory_id')}, which is gone."
+    ),
     "type_mismatch": lambda c: f"The id {c['memory_id']} is used by memories of two types.",
 }

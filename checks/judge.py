@@ -1,7 +1,7 @@
 """From states to finding kinds: contents compared, memories judged as a whole.
 
-The state table decides about one artifact in one store; what it can't see is decided here: whether
-contents agree (:func:`_compare`), and what a memory's cases mean together (:func:`judge`).
+The state table decides about one artifact in one store; what it can't see is decided here: what a
+memory's cases mean together. Whether contents agree is decided in :mod:`checks.contents`.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from checks.cases import ASSET_SLOTS, SLOT_NUMBER, WIDTH, Cases, View
+from checks.contents import report_contents
 from checks.locations import report_conflicts, row_object_there
 from checks.model import Artifact, Backend
+from checks.replicas import Replicas, attach
 from checks.reported import Reported
 from checks.states import Edge, Memory, Object, Sync, Verdict
 
@@ -29,6 +31,7 @@ _KIND_OF_VERDICT = {
 }
 _GRACE_KINDS = ("untracked", "unmarked")
 _METADATA_ON_ICP = SLOT_NUMBER[Artifact.METADATA, Backend.ICP]
+_NEON_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.NEON]
 _BLOB_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
 
 
@@ -61,7 +64,8 @@ def judge(cases: Cases, view: View) -> Judgement:
         reported.add(np.flatnonzero((cases.verdict == verdict) & ~settled[:, None]), kind)
     _invalid(cases, reported, settled)
     _name_hanging_copies(cases, reported)
-    _compare(cases, reported, settled)
+    replicas = Replicas.of(cases)
+    divergent = report_contents(cases, replicas, reported, settled)
     report_conflicts(cases, reported, settled)
     _apply_grace(cases, reported, view)
 
@@ -71,8 +75,10 @@ def judge(cases: Cases, view: View) -> Judgement:
     ]
     parts += _whole_memory_findings(cases, whole, view)
     parts.append(_on_asset(cases, _lost(cases, settled, view)).assign(kind="lost"))
+    parts.append(_on_asset(cases, divergent).assign(kind="replica_divergence"))
     parts.append(_bad_urls(cases, reported, settled))
     findings = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    findings = attach(findings, replicas)
     return Judgement(findings, _parts(cases, whole), *_agreement(cases, reported, whole))
 
 
@@ -124,38 +130,6 @@ def _name_hanging_copies(cases: Cases, reported: Reported) -> None:
     """Says of what is missing that a copy of it hangs: the state table gives the graver verdict."""
     hangs = (cases.sync == Sync.OLD) & (reported.kind == "missing")
     reported.add(np.flatnonzero(hangs), "stuck")
-
-
-def _compare(cases: Cases, reported: Reported, settled: NDArray[np.bool_]) -> None:
-    """Compares the contents where ledger and store agree that an asset is there."""
-    comparable = np.isin(cases.verdict, [Verdict.COMPARE, Verdict.STALE_FAILURE, Verdict.UNMARKED])
-    chosen = comparable & ~settled[:, None]
-    chosen[:, [n for n in range(WIDTH) if n not in ASSET_SLOTS]] = False
-    case = np.flatnonzero(chosen.ravel())
-    edges = cases.edges[["size_bytes", "content_hash", "updated_at", "created_at"]].reindex(case)
-    objects = cases.objects[["object_size", "object_written_at"]].reindex(case)
-    hashes = cases.hashes[["outcome", "read_size", "sha256"]].reindex(case)
-
-    read = (hashes["outcome"] == "read").to_numpy(dtype=bool)
-    size = objects["object_size"].where(~read, hashes["read_size"])
-    size_differs = _differ(size, edges["size_bytes"])
-    hash_differs = read & _differ(hashes["sha256"], edges["content_hash"])
-    edge_written = edges["updated_at"].fillna(edges["created_at"])
-    written = (objects["object_written_at"] > edge_written).to_numpy(dtype=bool)
-    unread = hashes["outcome"].isin(["changed", "failed"]).to_numpy(dtype=bool)
-    unread = unread & ~size_differs & (reported.of(case) != "unmarked")
-    reported.add(case[(size_differs | hash_differs) & written], "stale_hash")
-    reported.add(case[size_differs & ~written], "size_mismatch")
-    reported.add(case[hash_differs & ~size_differs & ~written], "hash_mismatch")
-    # What could not be read is not known to be right: its failure is not called outdated.
-    reported.supersede(case[unread], "unverifiable")
-    unhashed = edges["content_hash"].isna().to_numpy(dtype=bool)
-    reported.add(case[unhashed & (cases.edge.ravel()[case] == Edge.TRUE)], "hash_unknown")
-
-
-def _differ(left: pd.Series, right: pd.Series) -> NDArray[np.bool_]:
-    """Where both values are known and differ: an unknown one never counts as different."""
-    return ((left != right) & left.notna() & right.notna()).to_numpy(dtype=bool)
 
 
 def _apply_grace(cases: Cases, reported: Reported, view: View) -> None:
@@ -217,8 +191,11 @@ def _first_case(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
 
 
 def _on_asset(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
+    """The case of each chosen memory's asset where it came from: a note's text is in Neon."""
     chosen = np.zeros(cases.verdict.shape, dtype=bool)
-    chosen[:, _BLOB_ASSET] = memories
+    in_neon = cases.object[:, _NEON_ASSET] == Object.THERE
+    chosen[:, _NEON_ASSET] = memories & in_neon
+    chosen[:, _BLOB_ASSET] = memories & ~in_neon
     return cases.frame(chosen)
 
 

@@ -45,7 +45,8 @@ class Kind:
         grain: what one finding is about.
         title: a heading.
         meaning: one sentence for somebody who has never seen it.
-        next_step: what to do; may hold ``{memory_type}``, ``{memory_id}``, ``{fingerprint}``.
+        next_step: what to do; may hold ``{memory_type}``, ``{memory_id}``, ``{gallery_id}``,
+            ``{fingerprint}``.
         ledger_repair: what ``--repair ledger`` does, or None: no edit of the ledger mends it.
         content_repair: what ``--repair content`` would copy, or None.
         takes_away: the ledger repair turns present off or deletes: the breaker counts it.
@@ -93,6 +94,12 @@ _ALL = (
         ledger_repair="present=false, failed, with what was seen as the error",
         content_repair="copied from a verified replica",
         takes_away=True,
+    ),
+    Kind(
+        "replica_divergence", Grain.ASSET, "Copies differ",
+        "The copies of a file, or what the ledger says of them, contradict each other, and nothing "
+        "says which of them is right.",
+        _A_PERSON + " Decide with `edgekeeper resolve {fingerprint}`.",
     ),
     Kind(
         "invalid_id", Grain.ROW, "Invalid id",
@@ -148,6 +155,11 @@ _ALL = (
         takes_away=True,
     ),
     Kind(
+        "outdated_replica", Grain.EDGE, "Outdated copy",
+        "The original was written after it was copied: this copy is an older version of it.",
+        "Copy it again: `edgekeeper store-forever --memory {memory_type}:{memory_id}`.",
+    ),
+    Kind(
         "stale_hash", Grain.EDGE, "Ledger behind",
         "The bytes were visibly written after the ledger row: the ledger is behind.",
         "Run `edgekeeper audit --verify all --repair ledger`.",
@@ -185,6 +197,16 @@ _ALL = (
         takes_away=True,
     ),
     Kind(
+        "dangling_item", Grain.GALLERY, "Item of nothing",
+        "A gallery has an item whose memory is gone.",
+        "Remove the item in the app.",
+    ),
+    Kind(
+        "gallery_divergence", Grain.GALLERY, "Galleries differ",
+        "A gallery holds other items, or another order, in Neon than on the canister.",
+        "Copy the gallery again: `edgekeeper store-forever --gallery {gallery_id}`.",
+    ),
+    Kind(
         "unverifiable", Grain.EDGE, "Unverifiable",
         "The object is there, but its bytes could not be read and compared.",
         "Run the audit again with --verify; if it stays, look at the store.",
@@ -201,6 +223,12 @@ _ALL = (
         "The object is there, but the ledger has no hash to compare it with.",
         "Run `edgekeeper audit --verify all --repair ledger` to read the bytes and record it.",
         ledger_repair="hash filled in, once the bytes were read",
+        always_info=True,
+    ),
+    Kind(
+        "duplicate_content", Grain.CONTENT, "Held twice",
+        "Several memories hold the same bytes.",
+        "Nothing: holding them once would save the bytes that are named.",
         always_info=True,
     ),
     Kind(

@@ -115,9 +115,10 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
             values = {"location": case["object_location"]}
         case "invalid_row" if (canonical := _canonical_hash(case)) is not None:
             values = {"content_hash": canonical}
-        case "hash_unknown" if _hash_is_safe(case):
+        case "hash_unknown" if case["hash_is_safe"]:
             values = _hashed(case)
-        case "stale_hash" if _hash_is_safe(case) and _ledger_may_follow(case):
+        # A hash that bytes were once seen to have may be the right one: a person decides.
+        case "stale_hash" if case["hash_is_safe"] and not case["ever_verified"]:
             values = _hashed(case)
     return values
 
@@ -172,17 +173,6 @@ def _contradicts(case: dict[str, Any]) -> bool:
         return True
     read = case["outcome"] == "read" and case["content_hash"] is not None
     return read and case["sha256"] != case["content_hash"]
-
-
-def _ledger_may_follow(case: dict[str, Any]) -> bool:
-    """Whether the ledger's hash was never seen to be true, here or in another store."""
-    known = case.get("verified_sha256")
-    return not case["verified_elsewhere"] and (known is None or known != case["content_hash"])
-
-
-def _hash_is_safe(case: dict[str, Any]) -> bool:
-    """Whether the bytes were read and no other edge of the asset has another hash."""
-    return case["outcome"] == "read" and case["sibling_hash"] in (None, case["sha256"])
 
 
 def _hashed(case: dict[str, Any]) -> dict[str, Any]:

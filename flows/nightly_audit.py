@@ -22,6 +22,7 @@ resolve = task(observe.resolve)
 verify_bytes = task(rolling.verify, name="verify")
 conclude = task(observe.conclude, name="compare-and-confirm")
 conclude_left_over = task(observe.conclude_left_over, name="orphans")
+conclude_collection = task(observe.conclude_collection, name="whole-collection")
 propose = task(mending.propose)
 mend = task(mending.mend, name="repair")
 check_quality = task(publish.check_quality, name="quality-checks")
@@ -112,7 +113,11 @@ def _found(run: audit.AuditRun) -> _Found:
     reading = verify_bytes(run, facts, reports)
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     concluded = conclude.map(unmapped(run), list(range(facts["partitions"])), unmapped(seen))
-    conclusions = [*concluded.result(), conclude_left_over(run, left_over, seen)]
+    conclusions = [
+        *concluded.result(),
+        conclude_left_over(run, left_over, seen),
+        conclude_collection(run, seen),
+    ]
 
     return _Found(seen, reading, conclusions, propose(run, facts), quality.result())
 

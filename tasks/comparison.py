@@ -136,6 +136,14 @@ async def conclude_left_over(
     )  # fmt: skip
 
 
+def conclude_collection(workspace: Workspace, cases: Sequence[Mapping[str, Any]]) -> Concluded:
+    """Writes down what was found about contents and galleries (cases of ``tasks.collection``)."""
+    frame = pd.DataFrame(list(cases)) if cases else pd.DataFrame(columns=["kind"])
+    kept, findings = _described(frame)
+    _save_findings(workspace, workspace.partitions + 1, findings)
+    return Concluded(findings=len(kept))
+
+
 def _save_dropped(
     workspace: Workspace,
     partition: int,

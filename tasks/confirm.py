@@ -6,6 +6,7 @@ still say what its listing said. What changed meanwhile is in flight and is left
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,12 @@ CONCURRENCY = 16
 SAMPLE_ABOVE = 5_000
 SAMPLE = 500
 #: Kinds about a whole memory: none of its edges may have changed.
-_WHOLE = frozenset({"lost", "deleted_memory", "dangling_edge", "icp_only", "type_mismatch"})
+_WHOLE = frozenset({
+    "lost", "deleted_memory", "dangling_edge", "icp_only", "type_mismatch", "replica_divergence",
+    "outdated_replica",
+})  # fmt: skip
+#: Kinds that rest on the asset's replicas in other stores too.
+_COMPARED = frozenset({"replica_divergence", "outdated_replica"})
 #: Kinds that rest on the ledger's or the app's rows alone.
 _ROWS_ONLY = frozenset({"invalid_id", "invalid_location", "invalid_row", "type_mismatch"})
 
@@ -228,6 +234,8 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     claims = [Claim(lookup, state, version, wrong)] if lookup else []
     if case.get("artifact") == Artifact.ASSET and kind in ("location_conflict", "missing"):
         claims += _at_the_url(case)
+    if kind in _COMPARED:
+        claims += [claim for claim in _compared_with(case) if claim.target[0] in stores]
     if kind == "dangling_edge":
         claims += [
             Claim(place, Object.ABSENT) for place in _remains(case)
@@ -247,6 +255,19 @@ def _at_the_url(case: dict[str, Any]) -> list[Claim]:
     version = case.get("row_object_version")
     state = Object.ABSENT if version is None else Object.THERE
     return [Claim((Backend.BLOB, Artifact.ASSET, url), state, version)]
+
+
+def _compared_with(case: dict[str, Any]) -> list[Claim]:
+    """What was concluded about the asset's replicas in other stores; Neon's is one of the rows."""
+    others = json.loads(case.get("others") or "[]")
+    return [
+        Claim(
+            (Backend(each["backend"]), Artifact.ASSET, each["location"]), Object.THERE,
+            each["version"],
+        )
+        for each in others
+        if each["backend"] != Backend.NEON
+    ]  # fmt: skip
 
 
 def _remains(case: dict[str, Any]) -> list[Lookup]:

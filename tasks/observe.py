@@ -19,7 +19,7 @@ from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
 from checks.errors import StoreError
 from checks.model import Backend, StoreState
 from checks.normal import BlobAddress, LocationProblem, icp_capsule_id
-from tasks import comparison, verification
+from tasks import collection, comparison, verification
 from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
 from tasks.inventory import break_off, judge_emptiness, spool
@@ -271,6 +271,41 @@ async def _conclude_left_over(
             view_of(run, seen.facts, seen.reports), stores, run.reread,
             run.settings.blob_ignore, partial(_named_now, run, seen, stores),
         )  # fmt: skip
+
+
+def conclude_collection(run: AuditRun, seen: Seen) -> comparison.Concluded:
+    """Judges what is a question about the whole collection: duplicates, galleries, their items."""
+
+    def work() -> dict[str, Any]:
+        workspace = run.workspace(seen.facts["partitions"])
+        unknown = view_of(run, seen.facts, seen.reports).unknown_types
+        with run.connect() as conn:
+            cases = collection.duplicates(conn)
+            rowless = collection.rowless_items(conn, unknown_types=unknown)
+        away: dict[Backend, str] = {}
+        try:
+            cases += asyncio.run(_gallery_cases(run, seen, rowless))
+        except StoreError as error:
+            away[Backend.ICP] = f"its galleries could not be read: {error}"
+        concluded = comparison.conclude_collection(workspace, cases)
+        concluded.unknown = {backend.value: why for backend, why in away.items()}
+        return asdict(concluded)
+
+    return _concluded(run.stage("whole-collection", work))
+
+
+async def _gallery_cases(
+    run: AuditRun, seen: Seen, rowless: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    async with OpenStores(run, seen) as stores:
+        canister = stores.get(Backend.ICP)
+        if isinstance(canister, IcpStore):
+            on_canister = collection.looked_up(canister)
+            gone = await collection.gone_items(rowless, on_canister)
+            return gone + await collection.gallery_cases(canister, run.connect, on_canister)
+        # A canister that is there and can't be asked may hold what Neon does not.
+        alone = not is_configured(run.settings, Backend.ICP)
+        return await collection.gone_items(rowless, None) if alone else []
 
 
 async def _named_now(

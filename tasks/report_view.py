@@ -183,7 +183,7 @@ def _group(run: RunRecord, kind: str, rows: pd.DataFrame) -> Group:
     fates = rows["fate"].value_counts()
     collapsed = kind == "untracked" and len(rows) >= max(run.edges.total, 1)
     template = "Run `edgekeeper backfill`." if collapsed else known.next_step if known else ""
-    of_each = "{memory" in template or "{fingerprint}" in template
+    of_each = any(f"{{{name}" in template for name in ("memory", "gallery", "fingerprint"))
     open_first = (
         rows["fate"].isin(["person", "mendable"]).sort_values(ascending=False, kind="stable")
     )
@@ -210,7 +210,7 @@ def _group(run: RunRecord, kind: str, rows: pd.DataFrame) -> Group:
 
 def _shown(run: RunRecord, row: dict[Any, Any], template: str | None) -> Shown:
     """One finding as it is shown."""
-    names = {name: row[name] for name in ("memory_type", "memory_id", "fingerprint")}
+    names = {name: row[name] for name in ("memory_type", "memory_id", "gallery_id", "fingerprint")}
     return Shown(
         row={str(name): value for name, value in row.items()},
         fate=str(row["fate"]),

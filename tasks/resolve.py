@@ -323,15 +323,17 @@ def load_partition(
     strange = ~_canonical(replicas["memory_id"])
     odd.append(_odd(replicas[foreign | strange], None, Backend.ICP.value))
     replicas = replicas[~strange | replicas["owner_id"].notna()]
-    hashes = workspace.hashes
-    read = partition_path(hashes, partition)
-    return (
-        Partition(
-            edges, rows, blobs, replicas,
-            pd.read_parquet(read) if read.exists() else None,
-        ),
-        pd.concat(odd, ignore_index=True),
+    frames = Partition(
+        edges, rows, blobs, replicas,
+        hashes=_if_there(partition_path(workspace.hashes, partition)),
+        remembered=_if_there(partition_path(workspace.readings, partition)),
     )  # fmt: skip
+    return frames, pd.concat(odd, ignore_index=True)
+
+
+def _if_there(path: Path) -> pd.DataFrame | None:
+    """A spool's partition, None where no stage has written it."""
+    return pd.read_parquet(path) if path.exists() else None
 
 
 def _without_displaced(edges: pd.DataFrame, odd: list[pd.DataFrame]) -> pd.DataFrame:

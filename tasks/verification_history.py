@@ -28,6 +28,7 @@ READINGS = pa.schema(
         ("known_size", pa.int64()),
         ("known_outcome", pa.string()),
         ("verified_sha256", pa.string()),
+        ("verified_version", pa.string()),
     ]
 )
 _BATCH = 5_000
@@ -45,8 +46,8 @@ def spool_readings(
 
     Columns: the memory's key, ``memory_id, memory_type, backend``, ``read_at`` (the last attempt,
     UTC), ``known_outcome`` of it (``read``; ``differed`` from the ledger; ``gone``, ``changed``,
-    ``failed``), ``known_version`` and ``known_size`` of what was last read, ``verified_at`` and
-    ``verified_sha256`` of when it was last seen to be what the ledger says.
+    ``failed``), ``known_version`` and ``known_size`` of what was last read, ``verified_at``,
+    ``verified_sha256`` and ``verified_version`` of when it was last what the ledger says.
     """
     statement = query("queries/verification", "readings")
     if memory_ids is not None:

@@ -16,7 +16,7 @@ from sandbox.content import Generated
 from sandbox.dataset import DAY_MS, make_uuid, to_datetime
 from sandbox.directory import SandboxDirectory
 from sandbox.drift.findings import Edge, Finding, Needs
-from sandbox.icp.storage import CanisterStorage, StoredAsset, StoredMemory
+from sandbox.icp.storage import CanisterStorage, StoredAsset, StoredGallery, StoredMemory
 
 _PICK = sql.SQL(
     "SELECT memory_id, memory_type, url, pathname, on_icp, capsule_id, original, size, hashed "
@@ -85,6 +85,7 @@ class Bench:
     findings: list[Finding] = field(default_factory=list)
     settled_edges: set[Edge] = field(default_factory=set)
     settled_memories: set[str] = field(default_factory=set)
+    galleries: set[str] = field(default_factory=set)
 
     def pick(self, where: LiteralString = "true") -> Candidate | None:
         """A memory that was not damaged yet and of which ``where`` is true, the same each time."""
@@ -94,6 +95,17 @@ class Bench:
             if found is not None:
                 taken = "UPDATE candidate SET is_picked = true WHERE memory_id = %s"
                 cursor.execute(taken, (found.memory_id,))
+        return found
+
+    def pick_gallery(self) -> StoredGallery | None:
+        """A gallery of the canister that was not damaged yet and has items to differ in."""
+        galleries = [
+            each for each in self.canister.galleries()
+            if each.id not in self.galleries and len(each.items) > 1
+        ]  # fmt: skip
+        found = min(galleries, key=lambda each: each.id, default=None)
+        if found is not None:
+            self.galleries.add(found.id)
         return found
 
     def sql(self, statement: LiteralString | sql.Composed, *values: object) -> int:

@@ -129,7 +129,7 @@ def _is_settled(bench: Bench, finding: Finding) -> bool:
 def _damage(bench: Bench, kind: str, variants: list[Variant], count: int | None) -> None:
     """Let the variants take turns until enough was damaged; a variant that found none is out.
 
-    Without a count, a kind is left out of which the data set has no case at all.
+    Without a count, as many are damaged as the data set has cases for.
     """
     wanted = max(DEFAULT_COUNT, len(variants)) if count is None else count
     done, able = 0, list(variants)
@@ -139,7 +139,7 @@ def _damage(bench: Bench, kind: str, variants: list[Variant], count: int | None)
                 done += 1
             else:
                 able.remove(variant)
-    if done < wanted and (count is not None or done):
+    if done < wanted and count is not None:
         raise SandboxError(
             f"too few memories for --drift {kind}={wanted}: there are only {done} that are not "
             "damaged otherwise; seed more memories, or ask for less"

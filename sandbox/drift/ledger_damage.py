@@ -100,8 +100,7 @@ def _letter_changed_in_text(bench: Bench) -> bool:
     position = next(i for i, letter in enumerate(content) if letter in string.ascii_lowercase)
     other = "x" if content[position] != "x" else "y"
     changed = content[:position] + other + content[position + 1 :]
-    update = sql.SQL("UPDATE {} SET content = %s WHERE id = %s").format(table_of(bench, memory))
-    bench.sql(update, changed, memory.memory_id)
+    set_row(bench, memory, "content = %s", changed)
     bench.report("hash_mismatch", memory.asset, "bytes")
     return True
 
@@ -271,10 +270,17 @@ def _set_url(bench: Bench, url: str | None) -> bool:
     if memory is None:
         return False
     value = url.format(memory) if url else None
-    update = sql.SQL("UPDATE {} SET url = %s WHERE id = %s").format(table_of(bench, memory))
-    bench.sql(update, value, memory.memory_id)
+    set_row(bench, memory, "url = %s", value)
     bench.report("invalid_location", memory.blob)
     return True
+
+
+def set_row(bench: Bench, memory: Candidate, assignment: LiteralString, value: object) -> None:
+    """Change one column of the memory's row in the app."""
+    update = sql.SQL("UPDATE {} SET {} WHERE id = %s").format(
+        table_of(bench, memory), sql.SQL(assignment)
+    )
+    bench.sql(update, value, memory.memory_id)
 
 
 def table_of(bench: Bench, memory: Candidate) -> sql.Identifier:

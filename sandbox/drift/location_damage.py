@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
-from psycopg import sql
-
 from sandbox.batch import object_url, stored_object
 from sandbox.content import Generated
 from sandbox.dataset import File
 from sandbox.drift.bench import Bench, Candidate
-from sandbox.drift.ledger_damage import HAS_FILE, table_of
+from sandbox.drift.ledger_damage import HAS_FILE, set_row
 from sandbox.drift.object_damage import object_of
 from sandbox.drift.registry import damages
 
@@ -56,7 +54,6 @@ def _elsewhere(pathname: str, why: str) -> str:
 
 def _point_url(bench: Bench, memory: Candidate, pathname: str) -> bool:
     url = object_url(bench.directory.blob_origin, pathname)
-    update = sql.SQL("UPDATE {} SET url = %s WHERE id = %s").format(table_of(bench, memory))
-    bench.sql(update, url, memory.memory_id)
+    set_row(bench, memory, "url = %s", url)
     bench.report_asset("location_conflict", memory)
     return True

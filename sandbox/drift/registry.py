@@ -15,6 +15,7 @@ Variant = Callable[["Bench"], bool]
 DEFAULT_COUNT: Final = 4  # what `all` damages of each kind, more where there are more variants
 _MODULES: Final = (
     "ledger_damage", "row_damage", "object_damage", "memory_damage", "location_damage",
+    "content_damage", "collection_damage",
 )  # fmt: skip
 _variants: dict[str, list[Variant]] = {}
 

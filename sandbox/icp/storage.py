@@ -47,6 +47,7 @@ _PAGE_AFTER = _PAGE_FROM + "AND (slot, number) > (?, ?) ORDER BY slot, number LI
 _PAGE_AT = _PAGE_FROM + "ORDER BY slot, number LIMIT ? OFFSET ?"
 _ADD_MEMORY = "INSERT INTO memory (id, capsule_id, slot, stored_at, document) VALUES (?,?,?,?,?)"
 _SET_MEMORY = "UPDATE memory SET capsule_id = ?, document = ? WHERE id = ?"
+_SET_GALLERY = "UPDATE gallery SET title=?, items=?, created_at=?, updated_at=? WHERE id = ?"
 _ROW = "SELECT id, capsule_id, stored_at, document FROM memory WHERE id = ?"
 _REMEMBER = "INSERT OR REPLACE INTO removed VALUES (?, ?, ?, ?, ?)"
 _REMOVED = "SELECT id, document FROM removed WHERE capsule_id = ? "
@@ -132,6 +133,12 @@ class CanisterStorage:
         with self.transaction():
             self.database.executemany("INSERT INTO gallery VALUES (?,?,?,?,?,?)", rows)
         return len(rows)
+
+    def replace_gallery(self, gallery: StoredGallery) -> None:
+        """Put a gallery in the place of the one with its id."""
+        values = (gallery.title, json.dumps(gallery.items), *_dates(gallery), gallery.id)
+        with self.transaction():
+            self.database.execute(_SET_GALLERY, values)
 
     def add_memory(self, memory: StoredMemory) -> None:
         """Add one memory inside the caller's own transaction."""

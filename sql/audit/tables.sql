@@ -72,8 +72,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS repair_once ON audit.repair (run_id, fingerpri
 CREATE INDEX IF NOT EXISTS repair_run ON audit.repair (run_id, id);
 
 -- name: verification
--- When the bytes of each replica were last read or certified, and what came out; verified_at and
--- verified_sha256 are of the last time that they were what the ledger said.
+-- When the bytes of each replica were last read or certified, and what came out; verified_at,
+-- verified_sha256 and verified_version are of the last time that they were what the ledger said.
 CREATE TABLE IF NOT EXISTS audit.verification (
     memory_id text NOT NULL,
     memory_type text NOT NULL,
@@ -89,6 +89,7 @@ CREATE TABLE IF NOT EXISTS audit.verification (
     run_id text,
     verified_at timestamptz,
     verified_sha256 text,
+    verified_version text,
     PRIMARY KEY (memory_id, memory_type, backend)
 );
 CREATE INDEX IF NOT EXISTS verification_at ON audit.verification (at);

@@ -1,5 +1,6 @@
 -- name: inventory
--- The rows of one memory table as they are, without the content itself; times in UTC.
+-- The rows of one memory table as they are, without the content itself; times in UTC. When a row
+-- was last written is not known of a table without updated_at.
 SELECT
     m.{id}::text AS memory_id,
     {memory_type} AS memory_type,
@@ -7,7 +8,7 @@ SELECT
     {content_size} AS content_size,
     {content_sha256} AS content_sha256,
     {created_at} AS created_at,
-    coalesce({updated_at}, {created_at}) AS written_at,
+    {updated_at} AS written_at,
     {version} AS version
 FROM {table} AS m;
 
@@ -20,7 +21,7 @@ SELECT
     {content_size} AS content_size,
     {content_sha256} AS content_sha256,
     {created_at} AS created_at,
-    coalesce({updated_at}, {created_at}) AS written_at,
+    {updated_at} AS written_at,
     {version} AS version
 FROM {table} AS m
 WHERE m.{id} = ANY({ids});

@@ -16,7 +16,9 @@ DAMAGE = (
     "missing=9,lost=2,untracked=4,unmarked=4,orphaned=2,unclassified=1,size_mismatch=2,"
     "hash_mismatch=3,hash_unknown=2,stuck=2,sync_failed=1,stale_failure=2,dangling_edge=2,"
     "deleted_memory=2,icp_only=2,external_only=2,invalid_id=2,invalid_location=5,"
-    "location_conflict=3,invalid_row=3,type_mismatch=1"
+    "location_conflict=3,invalid_row=3,type_mismatch=1,"
+    "stale_hash=2,outdated_replica=2,replica_divergence=2,"
+    "duplicate_content=1,gallery_divergence=1,dangling_item=1"
 )
 
 

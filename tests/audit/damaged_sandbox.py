@@ -255,6 +255,7 @@ def _stages(run: audit.AuditRun, before: Mapping[str, Hook]) -> tuple[Any, ...]:
     at("conclude")
     conclusions = [observe.conclude(run, number, seen) for number in range(facts["partitions"])]
     conclusions.append(observe.conclude_left_over(run, left_over, seen))
+    conclusions.append(observe.conclude_collection(run, seen))
     at("propose")
     return seen, conclusions, reading, mending.propose(run, facts)
 

@@ -25,6 +25,12 @@ LEFT = {
     "invalid_id": "nothing can be matched with it",
     "invalid_location": "where the app's own row is wrong: its tables are never written",
     "invalid_row": "where the value can't be what was meant, only a person can say",
+    "duplicate_content": "holding it once is for the app to do",
+    "gallery_divergence": "copied again by Store Forever",
+    "dangling_item": "the app's tables are never written",
+    "stale_hash": "followed where the bytes were read and no other copy or edge has the old hash",
+    "outdated_replica": "copied again by Store Forever",
+    "replica_divergence": "which copy is right only a person can say",
     "type_mismatch": "which of the two it is only a person can say",
     "hash_unknown": "where no bytes were read there is nothing to record, in new edges as in old",
 }

@@ -17,6 +17,7 @@ from tasks.verification import HASHES
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 OLD = NOW - timedelta(days=30)
 OLDER = NOW - timedelta(days=60)
+VERIFIED = NOW - timedelta(days=10)
 YOUNG = NOW - timedelta(minutes=5)
 ID = "11111111-2222-4333-8444-555555555555"
 OTHER_ID = "99999999-2222-4333-8444-555555555555"
@@ -55,6 +56,7 @@ class Sample:
     blobs: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[dict[str, Any]] = field(default_factory=list)
     hashes: list[dict[str, Any]] = field(default_factory=list)
+    remembered: list[dict[str, Any]] = field(default_factory=list)
 
     def row(self, memory_id: str = ID, memory_type: str = "image", **more: Any) -> "Sample":
         values = {
@@ -109,6 +111,18 @@ class Sample:
         self.hashes.append(_keyed(ID) | values | more)
         return self
 
+    def verified(
+        self, backend: Backend, sha256: str = HASH, version: str = "e1", **more: Any
+    ) -> "Sample":
+        """A former run read the asset and it was what the ledger said."""
+        values = {
+            "memory_id": ID, "memory_type": "image", "backend": backend.value,
+            "known_outcome": "read", "verified_sha256": sha256, "verified_version": version,
+            "verified_at": VERIFIED,
+        }  # fmt: skip
+        self.remembered.append(_keyed(ID) | values | more)
+        return self
+
     def cases(self, seen: View | None = None) -> Cases:
         extra = [
             ("malformed", pa.bool_()),
@@ -125,6 +139,7 @@ class Sample:
                 _frame(self.edges, ledger), _frame(self.rows, inventory),
                 _frame(self.blobs, _BLOBS), _frame(self.replicas, ICP_INVENTORY),
                 _frame(self.hashes, HASHES) if self.hashes else None,
+                pd.DataFrame(self.remembered) if self.remembered else None,
             ),
             seen or view(),
         )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from partition_samples import (
     BLOB,
-    HASH,
     NOW,
     OLD,
     OTHER_HASH,
@@ -58,7 +57,7 @@ def test_the_ledger_follows_nothing_that_another_edge_contradicts() -> None:
 
 
 def test_the_ledger_never_gives_up_a_hash_that_was_once_verified() -> None:
-    sample = _in_blob_alone(_written_later()).read(BLOB, OTHER_HASH, verified_sha256=HASH)
+    sample = _in_blob_alone(_written_later()).read(BLOB, OTHER_HASH).verified(BLOB, version="e0")
     assert sample.kinds() == ["stale_hash asset@vercel-blob"]
     assert planned(sample) == []
 
@@ -86,4 +85,4 @@ def test_a_foreign_url_is_no_excuse_where_the_edge_says_where_the_bytes_should_b
 def test_an_edge_without_a_time_of_change_is_as_old_as_its_creation() -> None:
     sample = changed(sound(), "asset", BLOB, updated_at=None, created_at=OLD)
     sample.blobs[0]["object_written_at"] = NOW
-    assert sample.read(BLOB, OTHER_HASH).kinds(view()) == ["stale_hash asset@vercel-blob"]
+    assert "stale_hash asset@vercel-blob" in sample.read(BLOB, OTHER_HASH).kinds(view())

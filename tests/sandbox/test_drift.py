@@ -29,6 +29,7 @@ RECIPE = Recipe(seed=5, memories=1000, galleries=25, median_bytes=6_000, icp_sha
 EDGE_KINDS = {
     "missing", "untracked", "unmarked", "size_mismatch", "hash_mismatch", "hash_unknown", "stuck",
     "sync_failed", "stale_failure", "dangling_edge", "external_only", "invalid_row",
+    "stale_hash",
 }  # fmt: skip
 Key = tuple[str, str, str, str]
 
@@ -62,6 +63,10 @@ class Inspector:
             original = next(a for a in memory.assets if a.asset_type == "Original")
             held = original.kind != "external" and original.body is not None
             self.copies[memory.id] = bodies.read(original.body or "") if held else None
+        self.copied_galleries = {
+            gallery.id: [item[0] for item in sorted(gallery.items, key=lambda item: item[2])]
+            for gallery in canister.galleries()
+        }
         blob.close()
         canister.close()
         with psycopg.connect(directory.database_url) as rows:
@@ -85,6 +90,10 @@ class Inspector:
             "location, content_hash, size_bytes, sync_state::text, sync_error FROM storage_edges"
         ).fetchall()
         self.edges: dict[Key, tuple[Any, ...]] = {row[:4]: row[4:] for row in found}
+        items = f"SELECT gallery_id, memory_id FROM {directory.tables.gallery_items} "  # noqa: S608
+        self.galleries: dict[str, list[str]] = {}
+        for gallery_id, memory_id in rows.execute(f"{items} ORDER BY position".encode()):
+            self.galleries.setdefault(str(gallery_id), []).append(str(memory_id))
         videos, users = directory.tables.memories["video"], directory.tables.users
         thumbnails = f"SELECT metadata ->> 'thumbnail' FROM {videos}"  # noqa: S608
         avatars = f'SELECT image FROM "{users}"'  # noqa: S608
@@ -140,6 +149,52 @@ class Inspector:
             return False
         return (content_hash, size) != (hashlib.sha256(content).hexdigest(), len(content))
 
+    def _source(self, memory_id: str) -> Key:
+        kind = self.memories.get(memory_id, "image")
+        return (memory_id, kind, "asset", "neon-db" if kind == "note" else "vercel-blob")
+
+    def outdated(self) -> set[str]:
+        """Memories whose copy on the canister is not what they are in their own store."""
+        return {
+            memory_id for memory_id, copy in self.copies.items()
+            if isinstance(source := self.content(self._source(memory_id)), bytes)
+            and copy is not None and copy != source
+        }  # fmt: skip
+
+    def contradicted(self) -> set[str]:
+        """Memories whose copies are alike, and not what their edges say."""
+        return {
+            memory_id for memory_id, copy in self.copies.items()
+            if copy is not None and copy == self.content(source := self._source(memory_id))
+            and any(
+                (edge := self.edges.get(key)) and edge[0] and edge[2]
+                and edge[2] != hashlib.sha256(copy).hexdigest()
+                for key in (source, (*source[:3], "icp-canister"))
+            )
+        }  # fmt: skip
+
+    def held_twice(self) -> set[str]:
+        contents = Counter(
+            hashlib.sha256(content).hexdigest()
+            for memory_id in self.memories
+            if isinstance(content := self.content(self._source(memory_id)), bytes)
+        )
+        return {f"sha256:{sha256}" for sha256, times in contents.items() if times > 1}
+
+    def items(self) -> set[tuple[str, str]]:
+        """Every item of every gallery, wherever it is."""
+        both = (self.galleries, self.copied_galleries)
+        return {(name, item) for held in both for name, ids in held.items() for item in ids}
+
+    def diverged(self) -> set[str]:
+        def living(items: list[str]) -> list[str]:
+            return [each for each in items if each in self.memories]
+
+        return {
+            name for name, items in self.copied_galleries.items()
+            if living(items) != living(self.galleries[name])
+        }  # fmt: skip
+
     def of_two_types(self) -> set[str]:
         used = {*((key[0], key[1]) for key in self.edges), *self.memories.items()}
         return {memory_id for memory_id, times in Counter(i for i, _ in used).items() if times > 1}
@@ -165,6 +220,8 @@ def check(directory: SandboxDirectory, findings: list[Finding]) -> None:
     by_kind: dict[str, set[str]] = {}
     edges: set[Key] = set()
     for f in findings:
+        if f.kind == "outdated_replica":  # the ledger is right about it
+            continue
         if f.kind in EDGE_KINDS:
             key = (f.memory_id, f.memory_type, f.artifact, f.backend)
             assert all(key)
@@ -176,9 +233,19 @@ def check(directory: SandboxDirectory, findings: list[Finding]) -> None:
         f.memory_id for f in findings if f.kind == "dangling_edge"
     }
     assert by_kind.get("deleted_memory", set()) == deleted
-    assert edges == {key for key in seen.differing_edges() if key[0] not in deleted}
+    in_doubt = deleted | by_kind.get("replica_divergence", set())
+    assert edges == {key for key in seen.differing_edges() if key[0] not in in_doubt}
+    outdated = {f.memory_id for f in findings if f.kind == "outdated_replica"}
+    otherwise = {f.memory_id for f in findings if f.kind not in ("outdated_replica", "stale_hash")}
+    assert seen.outdated() - otherwise == outdated
+    otherwise = {f.memory_id for f in findings if f.kind != "replica_divergence"}
+    assert seen.contradicted() - otherwise == by_kind.get("replica_divergence", set())
     assert by_kind.get("lost", set()) == seen.lost()
     assert by_kind.get("location_conflict", set()) == seen.named_twice()
+    assert by_kind.get("duplicate_content", set()) == seen.held_twice()
+    assert {f.gallery_id for f in findings if f.kind == "gallery_divergence"} == seen.diverged()
+    items = {(f.gallery_id, f.memory_id) for f in findings if f.kind == "dangling_item"}
+    assert items == {each for each in seen.items() if each[1] not in seen.memories}
     assert by_kind.get("type_mismatch", set()) == seen.of_two_types()
     orphans = by_kind.get("orphaned", set()) | by_kind.get("unclassified", set())
     assert orphans == seen.unreferenced()
@@ -206,6 +273,8 @@ def test_all_damage_is_named_and_nothing_else(box: SandboxDirectory, tmp_path: P
     assert set(counts) == EDGE_KINDS | {
         "lost", "orphaned", "unclassified", "deleted_memory", "icp_only", "invalid_id",
         "invalid_location", "location_conflict", "type_mismatch",
+        "outdated_replica", "replica_divergence", "duplicate_content", "gallery_divergence",
+        "dangling_item",
     }  # fmt: skip
 
 
