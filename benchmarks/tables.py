@@ -7,7 +7,7 @@ from statistics import median
 
 from benchmarks.audits import Audited
 from benchmarks.peers import Peer
-from benchmarks.reading import LARGE_BYTES, SMALL_OBJECTS, Reading
+from benchmarks.reading import MIB, SHAPES, SMALL_OBJECTS, Reading
 
 _PARTS = {
     "snapshot of ledger, rows and references": ("snapshot",),
@@ -64,24 +64,31 @@ def peer_table(audits: Sequence[Audited], peers: Sequence[Mapping[str, Peer]]) -
 
 
 def reading_table(reads: Sequence[Reading]) -> str:
-    """Throughput of hashing, and what a small object costs."""
-    size = LARGE_BYTES / 2**20
-    alone = median(each.hashlib for each in reads)
+    """Throughput of hashing, what a small object costs, and memory."""
     lines = [
-        f"| SHA-256 and MD5 of {size:.0f} MiB | MiB/s | of hashlib |",
-        "|---|---|---|",
-        f"| hashlib, in memory | {size / alone:,.0f} | 1.00 |",
+        "| MiB/s | hashlib, a thread each | client | of hashlib | its processor time | rclone |",
+        "|---|---|---|---|---|---|",
     ]
-    ways: dict[str, Callable[[Reading], float]] = {
-        "httpx and hashlib": lambda each: each.httpx,
-        "the store's client": lambda each: each.store,
-    }
-    for name, seconds in ways.items():
-        ratio = median(each.hashlib / seconds(each) for each in reads)
-        lines.append(f"| {name} | {size / median(map(seconds, reads)):,.0f} | {ratio:.2f} |")
+    for shape, (number, size) in SHAPES.items():
+        amount = number * size / MIB
+        speeds = [amount / median(each.hashlib[shape] for each in reads),
+                  amount / median(each.store[shape] for each in reads)]  # fmt: skip
+        ratio = median(each.hashlib[shape] / each.store[shape] for each in reads)
+        cpu = median(each.cpu[shape][0] / each.cpu[shape][1] for each in reads)
+        others = [seconds for each in reads if (seconds := each.rclone[shape]) is not None]
+        peer = f"{amount / median(others):,.0f}" if others else "not installed"
+        lines.append(
+            f"| {shape} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {ratio:.2f} | {cpu:.2f} | {peer} |"
+        )
     small = median(each.small_seconds for each in reads) / SMALL_OBJECTS
     cpu = median(each.small_cpu for each in reads) / SMALL_OBJECTS
+    lines += ["", "hashlib and the client: SHA-256 and MD5; rclone hashsum: SHA-256 alone."]
     lines += ["", f"A small object: {small * 1000:.1f} ms, of which {cpu * 1000:.1f} ms are ours."]
+    peaks = ", ".join(
+        f"{median(each.peaks[size] for each in reads):,.0f} MB for {size / MIB:,.0f} MiB"
+        for size in reads[0].peaks
+    )
+    lines += ["", f"The most memory of a process that reads one object: {peaks}."]
     return "\n".join([*lines, ""])
 
 

@@ -8,11 +8,22 @@ at a time, so that its pool has no more connections than there are hosts to talk
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
+from ssl import SSLContext
 from typing import Any
 
 import httpx
 
 _KEEPALIVE_SECONDS = 30.0
+
+
+@cache
+def tls_context(*, trust_env: bool) -> SSLContext:
+    """Whom a client trusts: made once, since reading the authorities takes longer than a request.
+
+    ``trust_env``: whether the environment's certificates count.
+    """
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 class Lanes:
@@ -32,7 +43,7 @@ class Lanes:
         self._all: list[httpx.AsyncClient] = []
         self._options = options | {
             "trust_env": trust_env,
-            "verify": httpx.create_ssl_context(trust_env=trust_env),
+            "verify": tls_context(trust_env=trust_env),
             "limits": httpx.Limits(
                 max_connections=hosts,
                 max_keepalive_connections=hosts,

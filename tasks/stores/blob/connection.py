@@ -5,20 +5,21 @@ import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Self, TypeVar
+from contextlib import asynccontextmanager
+from typing import IO, Any, Self
 
 import httpx
+import urllib3
 
 from checks.errors import MalformedAnswerError, NotTheStoresUrlError, SettingsError, StoreError
 from checks.normal import BlobAddress
 from tasks.lanes import Lanes
-from tasks.pace import paced
 from tasks.rates import Operation, OperationRates
 from tasks.retries import ATTEMPTS, TOTAL_SECONDS, retrying
 from tasks.settings import Settings, is_loopback, missing
 from tasks.stores.blob import failures
 from tasks.stores.blob.answers import decoded
+from tasks.stores.blob.bodies import Bodies, Digest, Judge, Pace
 
 #: The version of the API's answers that the official client of 2026-11 asks for.
 API_VERSION = "12"
@@ -28,30 +29,9 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 #: Bytes a second that a transfer of an object must reach on the whole, whatever its size is said
 #: to be.
 LOWEST_SPEED = 128 * 1024
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "edgekeeper"}
 _TIMEOUTS = httpx.Timeout(30.0, connect=10.0, pool=None)
 Body = bytes | Callable[[], AsyncIterator[bytes]]
-_Bound = TypeVar("_Bound")
-
-
-class Download:
-    """An object on its way.
-
-    Attributes:
-        response: status and headers.
-        size: bytes that have come so far.
-    """
-
-    def __init__(self, response: httpx.Response, arrived: Callable[[int], None]) -> None:
-        self.response = response
-        self.size = 0
-        self._arrived = arrived
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes as they come."""
-        async for piece in self.response.aiter_raw():
-            self.size += len(piece)
-            self._arrived(len(piece))
-            yield piece
 
 
 class BlobConnection:
@@ -79,8 +59,9 @@ class BlobConnection:
             trust_env=not is_loopback(api_url),  # a proxy has no business between two local ends
             timeout=_TIMEOUTS,
             follow_redirects=False,
-            headers={"accept": "*/*", "accept-encoding": "identity", "user-agent": "edgekeeper"},
+            headers=_HEADERS,
         )
+        self._bodies = Bodies(CONNECTIONS, trust_env=not is_loopback(api_url))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -94,6 +75,7 @@ class BlobConnection:
 
     async def aclose(self) -> None:
         """Closes connections."""
+        await self._bodies.aclose()
         await self._lanes.aclose()
 
     async def call(
@@ -138,14 +120,14 @@ class BlobConnection:
             on_attempt()
             sent = self._sent(
                 what,
-                asyncio.timeout(seconds),
+                seconds,
                 method,
                 self._api_url + path,
                 params=params,
                 headers=fixed | {"x-api-blob-request-attempt": str(next(number))},
                 content=body() if callable(body) else body,
             )
-            async with sent as (response, _):
+            async with sent as response:
                 answer = await whole(what, response)
             if not response.is_success:
                 raise failures.refusal(what, response, answer)
@@ -158,9 +140,10 @@ class BlobConnection:
             total_seconds=TOTAL_SECONDS + seconds - ANSWER_SECONDS,
         )
 
-    @asynccontextmanager
-    async def get(self, what: str, url: str) -> AsyncIterator[Download]:
-        """One attempt to get an object's bytes; they are read inside the context.
+    async def hashed(
+        self, what: str, url: str, judge: Judge, into: IO[bytes] | None = None
+    ) -> Digest:
+        """One attempt to get an object's bytes and to hash them, see :class:`Bodies`.
 
         The token goes only to where private objects are; there the CDN is passed by.
 
@@ -173,31 +156,33 @@ class BlobConnection:
                 "store's own; it was not fetched"
             )
         await self.rates.admit(Operation.SIMPLE)
-        target, headers = httpx.URL(url), {}
+        target, headers = httpx.URL(url), dict(_HEADERS)
         if self.address.takes_token(url):
             target = target.copy_merge_params({"cache": "0"})
             headers["authorization"] = f"Bearer {self._token}"
-        async with self._sent(what, _keeping_up(what), "GET", target, headers=headers) as sent:
-            yield Download(*sent)
+        self.requests += 1
+        try:
+            return await self._bodies.hashed(
+                target, headers, judge, Pace(ANSWER_SECONDS, LOWEST_SPEED), into
+            )
+        except TimeoutError:
+            raise failures.too_slow(what, LOWEST_SPEED) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise failures.unreachable(what, error) from error
 
     @asynccontextmanager
     async def _sent(
-        self,
-        what: str,
-        bound: AbstractAsyncContextManager[_Bound],
-        method: str,
-        url: httpx.URL | str,
-        **parts: Any,
-    ) -> AsyncIterator[tuple[httpx.Response, _Bound]]:
-        """Sends a request; ``bound`` limits the time until its answer is read."""
+        self, what: str, seconds: float, method: str, url: httpx.URL | str, **parts: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """Sends a request, and bounds the time until its answer is read."""
         try:
             async with self._lanes.lane() as client:
                 self.requests += 1
                 async with (
-                    bound as limit,
+                    asyncio.timeout(seconds),
                     client.stream(method, url, **parts) as response,
                 ):
-                    yield response, limit
+                    yield response
         except httpx.LocalProtocolError as error:  # ours to get right: no use in trying again
             raise StoreError(f"{what}: the request could not be sent as it is: {error}") from error
         except (httpx.TransportError, TimeoutError) as error:
@@ -212,16 +197,6 @@ class BlobConnection:
             "x-vercel-blob-store-id": self.store_id,
             "x-api-blob-request-id": f"{self.store_id}:{milliseconds}:{secrets.token_hex(7)}",
         }
-
-
-@asynccontextmanager
-async def _keeping_up(what: str) -> AsyncIterator[Callable[[int], None]]:
-    """Bounds a download by what has come of it. Raises TooSlowError."""
-    try:
-        async with paced(ANSWER_SECONDS, LOWEST_SPEED) as arrived:
-            yield arrived
-    except TimeoutError:
-        raise failures.too_slow(what, LOWEST_SPEED) from None
 
 
 async def whole(what: str, response: httpx.Response) -> bytes:

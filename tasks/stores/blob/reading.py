@@ -1,7 +1,5 @@
 """Reads an object's bytes and hashes them, or says why they can't be believed."""
 
-import asyncio
-import hashlib
 from typing import IO
 
 import httpx
@@ -12,11 +10,8 @@ from tasks.retries import TOTAL_SECONDS, retrying
 from tasks.stores.blob import failures
 from tasks.stores.blob.answers import Blob
 from tasks.stores.blob.asking import find
-from tasks.stores.blob.connection import BlobConnection, transfer_seconds, whole
+from tasks.stores.blob.connection import BlobConnection, transfer_seconds
 from tasks.stores.protocol import HashedObject, emptied
-
-#: Hashing this much takes a few milliseconds: worth a thread, since hashlib releases the GIL.
-HASHED_AT_ONCE = 1024 * 1024
 
 
 async def read(
@@ -55,29 +50,26 @@ async def _read_version(
 ) -> HashedObject:
     emptied(into)
     what = f"reading {blob.pathname!r}"
-    async with connection.get(what, blob.url) as download:
-        response = download.response
+
+    def judge(response: httpx.Response, body: bytes) -> int:
         if response.status_code != httpx.codes.OK:
-            raise await _refusal(what, response)
+            raise _refusal(what, response, body)
         _check_headers(what, response, blob)
-        digests = _Digests()
-        async for piece in download.pieces():
-            if download.size > blob.size:
-                raise failures.ShortReadError(
-                    f"{what}: more bytes came than the {blob.size} that the blob store names"
-                )
-            await digests.update(piece)
-            if into is not None:
-                into.write(piece)
-    if digests.size != blob.size:
+        return blob.size
+
+    size, sha256, md5 = await connection.hashed(what, blob.url, judge, into)
+    if size > blob.size:
         raise failures.ShortReadError(
-            f"{what}: {digests.size} bytes came of the {blob.size} that the blob store names"
+            f"{what}: more bytes came than the {blob.size} that the blob store names"
         )
-    sha256, md5 = digests.hexdigests()
-    return HashedObject(digests.size, sha256, md5, str(blob.version))
+    if size < blob.size:
+        raise failures.ShortReadError(
+            f"{what}: {size} bytes came of the {blob.size} that the blob store names"
+        )
+    return HashedObject(size, sha256, md5, str(blob.version))
 
 
-async def _refusal(what: str, response: httpx.Response) -> Exception:
+def _refusal(what: str, response: httpx.Response, body: bytes) -> Exception:
     """The error of an answer without the object's bytes. It is never proof of absence."""
     if response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
         return failures.UnsettledReadError(
@@ -88,7 +80,7 @@ async def _refusal(what: str, response: httpx.Response) -> Exception:
         return MalformedAnswerError(
             f"{what}: the object's URL answered {response.status_code}, not with the whole object"
         )
-    return failures.refusal(what, response, await whole(what, response))
+    return failures.refusal(what, response, body)
 
 
 def _check_headers(what: str, response: httpx.Response, blob: Blob) -> None:
@@ -110,30 +102,3 @@ def _check_headers(what: str, response: httpx.Response, blob: Blob) -> None:
         raise failures.ShortReadError(
             f"{what}: {length[:40]} bytes are to come, the blob store's API names {blob.size}"
         )
-
-
-class _Digests:
-    """SHA-256 and MD5 of bytes that arrive in pieces, off the event loop where they are many."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._waiting = bytearray()
-
-    async def update(self, piece: bytes) -> None:
-        self.size += len(piece)
-        self._waiting += piece
-        if len(self._waiting) >= HASHED_AT_ONCE:
-            whole, self._waiting = self._waiting, bytearray()
-            await asyncio.to_thread(self._hash, whole)
-
-    def _hash(self, data: bytearray) -> None:
-        self._sha256.update(data)
-        self._md5.update(data)
-
-    def hexdigests(self) -> tuple[str, str]:
-        """SHA-256 and MD5 of everything."""
-        self._hash(self._waiting)
-        self._waiting = bytearray()
-        return self._sha256.hexdigest(), self._md5.hexdigest()

@@ -1,0 +1,52 @@
+"""rclone, the tool that people hash remote files with: installed for the run where it is absent."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from time import monotonic
+
+_AT_ONCE = "16"
+
+
+def hashsum(origin: str, names: Sequence[str]) -> float | None:
+    """Seconds for SHA-256 of the objects ``names`` below ``origin``; None without rclone."""
+    program = _program()
+    if program is None:
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+        listed.write("".join(f"{name}\n" for name in names))
+        listed.flush()
+        command = [program, "hashsum", "sha256", "--download", "--config", os.devnull,
+                   "--http-url", f"{origin}/", "--files-from-raw", listed.name, "--no-traverse",
+                   "--checkers", _AT_ONCE, "--transfers", _AT_ONCE, ":http:"]  # fmt: skip
+        environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+        began = monotonic()
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        seconds = monotonic() - began
+    found = {line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
+    assert found == set(names), done.stderr
+    return seconds
+
+
+@cache
+def _program() -> str | None:
+    """The program, unpacked from the distribution's package where it is not installed."""
+    installed = shutil.which("rclone")
+    if installed:
+        return installed
+    place = Path(tempfile.mkdtemp(prefix="edgekeeper-rclone-"))
+    try:
+        subprocess.run(
+            ["apt-get", "download", "rclone"], cwd=place, check=True, capture_output=True
+        )
+        (package,) = place.glob("rclone*.deb")
+        subprocess.run(["dpkg-deb", "-x", package, place], check=True, capture_output=True)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        print(f"rclone is not installed and could not be: {error}; left out", file=sys.stderr)
+        return None
+    return str(place / "usr" / "bin" / "rclone")
