@@ -46,6 +46,8 @@ class View:
         now: the moment of the first snapshot.
         stuck_before: a migration not updated since is stuck.
         grace_after: objects and memory rows written since are in flight.
+        claimed: memory id, memory type and backend of what a run that is at work is copying: in
+            flight, however long it takes.
     """
 
     stores: dict[Backend, StoreState]
@@ -54,6 +56,7 @@ class View:
     grace_after: datetime
     unknown_types: frozenset[str] = frozenset()
     unknown_capsules: frozenset[str] = frozenset()
+    claimed: frozenset[tuple[str, str, str]] = frozenset()
 
     def complete(self, backend: Backend) -> bool:
         """Whether what was not seen in ``backend`` is not there."""
@@ -201,6 +204,7 @@ def build(partition: Partition, view: View) -> Cases:
     memories = _with_row_objects(memories, partition.blobs, index)
 
     edge, sync = _edge_states(edges, count, view)
+    _in_flight(sync, memories, view)
     hashes = _of_assets(partition.hashes, index, _HASH_COLUMNS)
     obj = _object_states(objects, edges, count, view)
     # Listed, but its bytes are not there: reading or a direct look outweighs the listing.
@@ -355,6 +359,16 @@ def _edge_states(
         Sync.IDLE,
     )
     return edge.reshape(count, WIDTH), sync.reshape(count, WIDTH)
+
+
+def _in_flight(sync: NDArray[np.int8], memories: pd.DataFrame, view: View) -> None:
+    """No copy hangs that a run at work has claimed."""
+    for memory_id, memory_type, backend in view.claimed:
+        same = (memories["memory_id"] == memory_id) & (memories["memory_type"] == memory_type)
+        slots = [number for number, slot in enumerate(SLOTS) if slot[1].value == backend]
+        for memory in np.flatnonzero(same.to_numpy(dtype=bool)):
+            hanging = sync[memory, slots] == Sync.OLD
+            sync[memory, slots] = np.where(hanging, Sync.YOUNG, sync[memory, slots])
 
 
 def _object_states(

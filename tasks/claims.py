@@ -7,7 +7,7 @@ run's heart beats. A killed run's claims are what tells its unfinished copies fr
 from dataclasses import dataclass
 
 from checks.model import Backend
-from tasks.database import Connection
+from tasks.database import Connection, transaction
 from tasks.lease import TIMEOUT_SECONDS
 from tasks.queries import query
 
@@ -29,12 +29,18 @@ class Claims:
 
 
 def read_claims(conn: Connection) -> Claims:
-    """All claims there are."""
+    """All claims there are; ``conn`` is in a transaction."""
     found = conn.execute(query("queries/claims", "claims"), {"timeout": TIMEOUT_SECONDS}).fetchall()
     sorted_out: dict[bool, set[Claimed]] = {True: set(), False: set()}
     for *claimed, _run_id, alive in found:
         sorted_out[alive].add(tuple(claimed))
     return Claims(frozenset(sorted_out[True]), frozenset(sorted_out[False]))
+
+
+def claimed_now(conn: Connection) -> list[Claimed]:
+    """What runs that are at work are copying."""
+    with transaction(conn, snapshot=True):
+        return sorted(read_claims(conn).alive)
 
 
 def claim(

@@ -23,6 +23,7 @@ from tasks import resolve as matching
 from tasks.app_tables import AppTables, find_app_tables
 from tasks.audit import AuditRun
 from tasks.chosen import Chosen
+from tasks.claims import read_claims
 from tasks.database import transaction
 from tasks.inventory import break_off, spool_batches
 from tasks.observe import SCHEMAS, is_configured, known_capsules, list_nothing
@@ -55,6 +56,7 @@ def snapshot(run: AuditRun, chosen: Chosen) -> dict[str, Any]:
             tables = find_app_tables(conn)
             ledger, rows = read_some(conn, tables, pairs, hash_notes=True)
             present = {name: each.present for name, each in edge_statistics(conn, tables).items()}
+            claimed = sorted(read_claims(conn).alive)
         written = (
             (workspace.ledger, LEDGER, ledger),
             (workspace.inventory(Backend.NEON), NEON_INVENTORY, rows),
@@ -70,6 +72,7 @@ def snapshot(run: AuditRun, chosen: Chosen) -> dict[str, Any]:
             "present": present,
             "neon": asdict(_neon_report(tables, chosen, rows)),
             "capsules": sorted(known_capsules(workspace)),
+            "claimed": claimed,
             "at": datetime.now(UTC).isoformat(),
         }
 

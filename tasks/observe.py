@@ -22,6 +22,7 @@ from checks.normal import BlobAddress, LocationProblem, icp_capsule_id
 from tasks import collection, comparison, verification
 from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
+from tasks.claims import claimed_now
 from tasks.inventory import break_off, judge_emptiness, spool
 from tasks.partitions import PartitionWriter, read_partition
 from tasks.progress import advancing
@@ -52,6 +53,7 @@ def snapshot(run: AuditRun) -> dict[str, Any]:
                 address=run.settings.blob_address,
                 hash_notes=run.options.verify_budget > 0 or run.flow == BACKFILL,
             )
+            claimed = claimed_now(conn)
         workspace = run.workspace(taken.partitions)
         return {
             "partitions": taken.partitions,
@@ -59,6 +61,7 @@ def snapshot(run: AuditRun) -> dict[str, Any]:
             "present": {name: each.present for name, each in taken.statistics.items()},
             "neon": asdict(taken.neon),
             "capsules": sorted(known_capsules(workspace)),
+            "claimed": claimed,
             "at": datetime.now(UTC).isoformat(),
         }
 
@@ -186,6 +189,7 @@ def view_of(
         grace_after=now - grace if settings.grace_minutes else now + timedelta(days=36_500),
         unknown_types=frozenset(reports[Backend.NEON].unknown_parts),
         unknown_capsules=frozenset(reports[Backend.ICP].unknown_parts),
+        claimed=frozenset(tuple(each) for each in facts.get("claimed", ())),
     )
 
 

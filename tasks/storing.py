@@ -134,10 +134,14 @@ class Storing:
         subject = result.subject
         copy = Copy(subject.memory_id, subject.memory_type, Backend.ICP, STORE_FOREVER)
         edges = {each: subject.edge(each, Backend.ICP) for each in left}
+        beginning = asyncio.ensure_future(
+            self.database.run(edge_states.begin, self.fence, copy, edges, take_over=True)
+        )
         try:
-            begun = await self.database.run(
-                edge_states.begin, self.fence, copy, edges, take_over=True
-            )
+            begun = await asyncio.shield(beginning)
+        except asyncio.CancelledError:  # what it has begun is not left as if it went on
+            await self._interrupted(copy, await beginning)
+            raise
         except RowGoneError:
             result.all(Outcome.SKIPPED, "it was deleted meanwhile")
             return
