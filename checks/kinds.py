@@ -1,7 +1,10 @@
 """The finding kinds as data: the code, the report's legend and the documentation read them here."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+
+from checks.model import Backend
 
 
 class Grain(StrEnum):
@@ -253,6 +256,29 @@ _RANKS = {name: rank for rank, name in enumerate(KINDS)}
 def rank(kind: str) -> int:
     """How grave a kind is, 0 the gravest; one that another version knew comes last."""
     return _RANKS.get(kind, len(_RANKS))
+
+
+#: Kinds that the ledger's row and one store settle. Whatever else there is rests on every store
+#: that was looked at: a memory counts as gone, or an object as orphaned, only beside the others.
+_ONE_STORE = frozenset(
+    {
+        "missing", "size_mismatch", "hash_mismatch", "unmarked", "untracked", "stuck",
+        "sync_failed", "stale_failure", "stale_hash", "hash_unknown", "unverifiable",
+        "external_only",
+    }
+)  # fmt: skip
+
+
+def needed_stores(kind: str, backend: str | None, whole: Collection[str]) -> list[str]:
+    """The stores that must be seen whole before not finding it any more means that it is gone.
+
+    Args:
+        kind: the finding's.
+        backend: the finding's, None where it belongs to no one store.
+        whole: the stores that the run which found it saw whole.
+    """
+    needed = {Backend.NEON.value} | ({backend} if backend else set())
+    return sorted(needed if kind in _ONE_STORE else needed | set(whole))
 
 
 def filled(template: str, **names: object) -> str:

@@ -190,10 +190,16 @@ class Finding(_Part):
     runs_seen: int = 1
     acknowledged_until: UtcTime | None = None
     stays_open: bool | None = None
+    acknowledged_reason: str | None = None
+    woken: str | None = None
+
+    def is_acknowledged(self, now: datetime) -> bool:
+        """Whether a person has taken note of it, and it need not be told again yet."""
+        return self.acknowledged_until is not None and self.acknowledged_until > utc(now)
 
     def is_open(self, now: datetime) -> bool:
         """Whether somebody still has to do something about it."""
-        if self.acknowledged_until is not None and self.acknowledged_until > utc(now):
+        if self.is_acknowledged(now):
             return False
         return self.repair is not RepairState.APPLIED or bool(self.stays_open)
 
@@ -232,9 +238,10 @@ class StoreForever(_Part):
 
 _TIME = pa.timestamp("us", tz="UTC")
 
-#: One row per finding. ``expected`` and ``observed`` are JSON objects as text. The last two columns
-#: may be left out of a frame: until when a person acknowledged the finding, and whether it is still
-#: open although its repair was applied (a moved object whose app row still names the old place).
+#: One row per finding. ``expected`` and ``observed`` are JSON objects as text. The columns
+#: ``OPTIONAL`` may be left out of a frame: until when a person acknowledged the finding, whether it
+#: is still open although its repair was applied (a moved object whose app row still names the old
+#: place), in which words it was acknowledged, and why that no longer counts.
 FINDINGS = pa.schema(
     [
         ("fingerprint", pa.string()),
@@ -256,18 +263,21 @@ FINDINGS = pa.schema(
         ("runs_seen", pa.int64()),
         ("acknowledged_until", _TIME),
         ("stays_open", pa.bool_()),
+        ("acknowledged_reason", pa.string()),
+        ("woken", pa.string()),
     ]
 )
+OPTIONAL = ("acknowledged_until", "stays_open", "acknowledged_reason", "woken")
 
 
 class RunRecord(_Part):
     """Everything a run has to say. The first fields, in this order, are the contract.
 
-    Beyond it: ``findings_total`` and ``open`` count all findings, also those that ``findings`` is
-    too short for; ``inconclusive`` holds a sentence for each reason why the run can't conclude
-    (a breaker that refused, a capsule that could not be read); ``breaker`` one for each store whose
-    breaker trips, also where no repair was asked for; ``error`` what a failed run failed of;
-    ``interrupted`` marks one that was stopped and can be resumed.
+    Beyond it: ``findings_total``, ``open`` and ``acknowledged`` count all findings, also those that
+    ``findings`` is too short for; ``inconclusive`` holds a sentence for each reason why the run
+    can't conclude (a breaker that refused, a capsule that could not be read); ``breaker`` one for
+    each store whose breaker trips, also where no repair was asked for; ``error`` what a failed run
+    failed of; ``interrupted`` marks one that was stopped and can be resumed.
     """
 
     schema_: Literal["edgekeeper.run/1"] = Field(
@@ -293,6 +303,7 @@ class RunRecord(_Part):
 
     findings_total: int = 0
     open: Open = Open()
+    acknowledged: int = 0
     inconclusive: tuple[str, ...] = ()
     breaker: tuple[str, ...] = ()
     error: str | None = None
@@ -302,6 +313,11 @@ class RunRecord(_Part):
     stages: tuple[Stage, ...] = ()
     settings: dict[str, str] = Field(default_factory=dict)
     limits: dict[str, str | int | float | None] = Field(default_factory=dict)
+
+    @property
+    def breaker_to_come(self) -> tuple[str, ...]:
+        """What the breaker would say of repairs, where none were asked for."""
+        return self.breaker if self.repair is RepairPolicy.NONE else ()
 
     def to_json(self) -> str:
         """The contract's object, two-space indented.
@@ -319,7 +335,7 @@ class RunRecord(_Part):
             if body[part] is None:
                 del body[part]
         for finding in body["findings"]:
-            for optional in ("acknowledged_until", "stays_open"):
+            for optional in OPTIONAL:
                 if finding[optional] is None:
                     del finding[optional]
         return body
@@ -335,9 +351,8 @@ def findings_table(frame: Any) -> pa.Table:
 
     Raises ValueError where a column is missing or a severity is none; other columns are left out.
     """
-    optional = {"acknowledged_until", "stays_open"}
     absent = [name for name in FINDINGS.names if name not in frame.columns]
-    if missing := [name for name in absent if name not in optional]:
+    if missing := [name for name in absent if name not in OPTIONAL]:
         raise ValueError(f"findings lack the columns {', '.join(missing)}")
     if frame.empty:
         return FINDINGS.empty_table()
@@ -384,7 +399,8 @@ def findings_of(table: pa.Table) -> Iterator[Finding]:
 def with_findings(run: RunRecord, frame: Any, *, now: datetime) -> RunRecord:
     """``run`` with the findings of a data frame (or of a table made by ``findings_table``).
 
-    Fills ``findings``, ``findings_truncated``, ``findings_total``, ``counts`` and ``open``.
+    Fills ``findings``, ``findings_truncated``, ``findings_total``, ``counts``, ``open`` and
+    ``acknowledged``.
     """
     table = frame if isinstance(frame, pa.Table) else findings_table(frame)
     counts = table.column("kind").value_counts().to_pylist()
@@ -396,6 +412,10 @@ def with_findings(run: RunRecord, frame: Any, *, now: datetime) -> RunRecord:
             "findings_total": table.num_rows,
             "counts": {row["values"]: row["counts"] for row in counts},
             "open": count_open(table, now=now),
+            "acknowledged": sum(
+                until is not None and until > utc(now)
+                for until in table.column("acknowledged_until").to_pylist()
+            ),
         }
     )
 
@@ -412,6 +432,16 @@ def count_open(table: pa.Table, *, now: datetime) -> Open:
         if not acknowledged and (repair != RepairState.APPLIED or stays):
             counted[severity] += 1
     return Open.model_validate(counted)
+
+
+def wants_telling(run: RunRecord, now: datetime) -> tuple[Finding, ...]:
+    """The findings that a person has to be told of: open, not acknowledged, more than information.
+
+    Of the ``findings`` that the record holds; ``open`` counts also those that it is too short for.
+    """
+    return tuple(
+        each for each in run.findings if each.is_open(now) and each.severity in _OPEN_SEVERITIES
+    )
 
 
 def settled(run: RunRecord) -> RunRecord:

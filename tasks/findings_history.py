@@ -1,18 +1,20 @@
 """Findings across runs: first seen, seen in how many runs, resolved."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 from psycopg.types.json import Jsonb
 
+from checks.errors import UsageError
 from tasks.database import Connection, transaction
 from tasks.queries import query
 
 _BATCH = 5_000
 _COLUMNS = ["fingerprint", "kind", "severity", "memory_id", "memory_type", "artifact", "backend",
-            "location", "gallery_id", "doc"]  # fmt: skip
+            "location", "gallery_id", "doc", "needs"]  # fmt: skip
 HISTORY = ["fingerprint", "first_seen", "last_seen", "runs_seen", "complete_runs_seen"]
 
 
@@ -30,8 +32,8 @@ def record_findings(
         conn: a connection that is not in a transaction.
         run_id: the run.
         findings: mappings with ``fingerprint``, ``kind``, ``severity``, ``doc`` (what JSON can
-            hold) and, where used, the parts of the identity. Of equal fingerprints the first
-            counts.
+            hold) and, where used, the parts of the identity and ``needs``, the stores that a run
+            must have seen whole to say that it is gone. Of equal fingerprints the first counts.
         complete: whether the run saw every store whole (a purge counts such runs alone).
         at: when they were seen; default now.
 
@@ -57,9 +59,7 @@ def resolve_unseen(
     conn: Connection,
     run_id: str,
     *,
-    backends: Collection[str],
-    without_backend: bool,
-    kinds: Collection[str] | None = None,
+    whole: Collection[str],
     keep: Collection[str] = (),
     at: datetime | None = None,
 ) -> list[str]:
@@ -68,10 +68,8 @@ def resolve_unseen(
     Args:
         conn: a connection that is not in a transaction.
         run_id: the run whose findings were recorded before.
-        backends: the stores about which the run is conclusive.
-        without_backend: whether it is conclusive about findings that belong to no one store.
-        kinds: the kinds that it looked for; None: all.
-        keep: fingerprints about which it can't say (unread capsules, in flight).
+        whole: the stores that it saw whole; a finding that needs another one stays open.
+        keep: fingerprints about which it can't say (in flight, not confirmed).
         at: when; default now.
 
     Returns:
@@ -80,14 +78,45 @@ def resolve_unseen(
     parameters = {
         "run_id": run_id,
         "at": at or datetime.now(UTC),
-        "kinds": None if kinds is None else list(kinds),
-        "backends": list(backends),
-        "without_backend": without_backend,
+        "whole": list(whole),
         "keep": list(keep),
     }
     with transaction(conn):
         found = conn.execute(query("queries/findings", "resolve"), parameters).fetchall()
     return [fingerprint for (fingerprint,) in found]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFinding:
+    """A finding as its history has it; ``doc`` is how a run last saw it (columns ``FINDINGS``)."""
+
+    severity: str
+    first_seen: datetime
+    runs_seen: int
+    last_seen: datetime
+    resolved_at: datetime | None
+    last_run_id: str
+    doc: Mapping[str, Any]
+
+
+def known_finding(conn: Connection, fingerprint: str) -> KnownFinding:
+    """The finding with this fingerprint, open. Raises UsageError where there is none."""
+    with transaction(conn, snapshot=True):
+        row = conn.execute(
+            query("queries/findings", "known"), {"fingerprint": fingerprint}
+        ).fetchone()
+    if row is None:
+        raise UsageError(
+            f"No finding has the fingerprint {fingerprint}; `edgekeeper findings --open` lists "
+            "those that are open."
+        )
+    known = KnownFinding(*row)
+    if known.resolved_at is not None:
+        raise UsageError(
+            f"Finding {fingerprint} was resolved on {known.resolved_at:%Y-%m-%d}: there is nothing "
+            "left to decide."
+        )
+    return known
 
 
 def _batches(findings: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ its findings are confirmed once more, and each repair is a compare-and-set on th
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,11 +72,12 @@ def propose(run: AuditRun, facts: Mapping[str, Any]) -> Proposal:
     """All ledger repairs of the run, counted and held against the breaker before any is made."""
     workspace = run.workspace(facts["partitions"])
     proposal = Proposal()
-    taken: Counter[str] = Counter()
+    taken: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for partition in range(workspace.partitions):
         for repair in planned(workspace, partition, run.run_id):
             proposal.fingerprints.add(repair.fingerprint)
-            taken[repair.backend] += repair.takes_away
+            if repair.takes_away:
+                taken[repair.backend][repair.kind] += 1
     proposal.tripped = tripped(taken, facts["present"], run.options.breaker_percent)
     return proposal
 

@@ -12,6 +12,7 @@ import structlog
 
 from checks.describe import plain_records
 from checks.errors import StoreError
+from checks.kinds import needed_stores
 from checks.model import Backend, RepairState, StoreState
 from checks.run import (
     FINDINGS,
@@ -27,6 +28,7 @@ from checks.run import (
     with_findings,
 )
 from tasks import mending
+from tasks.acknowledgements import acknowledgements, told
 from tasks.audit import AuditRun
 from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
@@ -132,8 +134,10 @@ def close(
     findings = with_repairs(findings, mending.reported(outcome.proposal, outcome.made))
     with run.connect() as conn:
         dropped = dropped_findings(workspace)
-        whole = set() if gallery else _whole(seen, outcome)
-        findings = _remembered(conn, run, whole, findings, dropped)
+        whole = _whole(seen, outcome)
+        findings = _remembered(conn, run, whole, findings)
+        if gallery is None:
+            resolve_unseen(conn, run.run_id, whole=whole, keep=dropped)
         ever, oldest = (0, None) if gallery else coverage(conn)
     record = _record(run, seen, outcome, findings).model_copy(
         update={"coverage": _coverage(outcome, ever, oldest), "gallery": gallery}
@@ -152,27 +156,27 @@ def _whole(seen: Seen, outcome: Outcome) -> set[str]:
 
 
 def _remembered(
-    conn: Connection,
-    run: AuditRun,
-    whole: set[str],
-    findings: pd.DataFrame,
-    dropped: Collection[str],
+    conn: Connection, run: AuditRun, whole: Collection[str], findings: pd.DataFrame
 ) -> pd.DataFrame:
-    """``findings`` with when each was first seen and in how many runs; those gone are resolved.
+    """``findings`` with when each was first seen, in how many runs, and what a person said of it.
 
-    Only what a run looked for and could have seen is resolved by not being seen: nothing in a store
-    that was not seen whole, nothing that was ``dropped`` since it could not be confirmed, and what
-    bytes had shown only where the bytes were read again.
+    Args:
+        conn: a connection that is not in a transaction.
+        run: whose findings they are.
+        whole: the stores that it saw whole.
+        findings: columns of ``FINDINGS``.
     """
-    all_whole = len(whole) == len(Backend)
-    rows = (row | {"doc": row} for row in plain_records(findings))
-    history = record_findings(conn, run.run_id, rows, complete=all_whole)
-    resolve_unseen(conn, run.run_id, backends=whole, without_backend=all_whole, keep=dropped)
+    rows = (
+        row | {"doc": row, "needs": needed_stores(row["kind"], row["backend"], whole)}
+        for row in plain_records(findings)
+    )
+    history = record_findings(conn, run.run_id, rows, complete=len(whole) == len(Backend))
     seen_before = history.set_index("fingerprint").reindex(findings["fingerprint"])
-    return findings.assign(
+    findings = findings.assign(
         first_seen=pd.to_datetime(seen_before["first_seen"], utc=True).to_numpy(),
         runs_seen=seen_before["runs_seen"].to_numpy(),
     )
+    return told(findings, acknowledgements(conn), datetime.now(UTC))
 
 
 def close_inconclusive(run: AuditRun, error: StoreError) -> RunRecord:

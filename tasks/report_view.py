@@ -304,7 +304,8 @@ def _of_gallery(run: RunRecord) -> str:
 
 def _limits(run: RunRecord) -> list[str]:
     """Why the run can't say more than it does."""
-    limits = list(run.inconclusive)
+    to_come = (f"Repairs would be refused: {each}" for each in run.breaker_to_come)
+    limits = [*run.inconclusive, *to_come]
     if run.error:
         limits.append(run.error)
     for name, store in run.stores.items():

@@ -17,6 +17,8 @@ from tasks.schema_status import ObjectState, ObjectStatus, SchemaObject, rendere
 
 AUDIT_TABLES = ("run", "finding", "repair", "verification", "check_result", "checkpoint", "ack",
                 "store_identity", "quarantine", "claim", "upload")  # fmt: skip
+#: Columns that came later: a database that an older version has used lacks them.
+_LATER_COLUMNS = ("finding.needs", "ack.run_id")
 _VIEW_COLUMNS_CLASH = "42P16"
 
 
@@ -153,12 +155,13 @@ def _audit_status(conn: Connection) -> ObjectStatus:
     create = "\n".join(rendered(conn, each) for each in statements)
     if row is None:
         return ObjectStatus("audit", "schema", ObjectState.MISSING, None, create)
-    ours, found = row
+    ours, found, columns = row
     clash = sorted(set(found) & set(AUDIT_TABLES))
     if not ours and clash:
         detail = f"it has tables {', '.join(clash)} that edgekeeper did not make; rename it"
         return ObjectStatus("audit", "schema", ObjectState.DIFFERENT, detail, safe=False)
     lacking = [name for name in AUDIT_TABLES if name not in found]
+    lacking += [name for name in _LATER_COLUMNS if name not in columns]
     if not lacking:
         return ObjectStatus("audit", "schema", ObjectState.PRESENT)
     detail = f"it lacks {', '.join(lacking)}"

@@ -6,6 +6,7 @@ import typer
 
 import edgekeeper
 from edgekeeper.cli import (
+    ack,
     audit,
     backfill,
     demo,
@@ -59,6 +60,7 @@ app.command("audit", rich_help_panel=_DAILY)(audit.audit)
 app.command("verify", rich_help_panel=_DAILY)(verify.verify)
 app.command("store-forever", rich_help_panel=_DAILY)(store_forever.store_forever)
 app.command("findings", rich_help_panel=_DAILY)(findings.findings)
+app.command("ack", rich_help_panel=_DAILY)(ack.ack)
 app.command("report", rich_help_panel=_DAILY)(report.report)
 app.command("revert", rich_help_panel=_DAILY)(revert.revert)
 app.add_typer(presence.app, name="presence", rich_help_panel=_APP)

@@ -42,7 +42,11 @@ def findings(
     Exit codes: 0 nothing of severity warning or critical is among them; 1 something is; 2 there is
     no such run or kind.
     """
-    found = list(_chosen(run_id, kind, open_only=open_only))
+    now = datetime.now(UTC)
+    found = [
+        each for each in _as_of_now(out, _chosen(run_id, kind), now)
+        if not open_only or each.is_open(now)
+    ]  # fmt: skip
     rows = [each.model_dump(mode="json") for each in found]
     out.json({"findings": rows})
     if output_format == "json":
@@ -50,13 +54,33 @@ def findings(
     elif output_format == "csv":
         out.product(_csv(rows))
     else:
-        out.table(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
+        columns: tuple[str, ...] = _COLUMNS
+        if any(row["acknowledged_until"] for row in rows):
+            columns = (*_COLUMNS, "acknowledged_until", "acknowledged_reason")
+        out.table(columns, [[row[name] for name in columns] for row in rows])
         out.say(f"\nFindings: {len(rows):,}" if rows else "No findings.")
-    now = datetime.now(UTC)
     return int(any(each.is_open(now) and each.severity != "info" for each in found))
 
 
-def _chosen(run_id: str | None, kind: str | None, *, open_only: bool) -> list["Finding"]:
+def _as_of_now(out: Output, found: list["Finding"], now: datetime) -> list["Finding"]:
+    """The findings with what was said of them since the run, where the database can be asked."""
+    from checks.errors import EdgekeeperError, SettingsError  # noqa: PLC0415 - --help does without
+    from tasks.acknowledgements import acknowledgements, as_of_now  # noqa: PLC0415
+    from tasks.database import connect  # noqa: PLC0415
+    from tasks.settings import load_settings  # noqa: PLC0415
+
+    try:
+        url = load_settings().batch_database_url
+        with connect(url, purpose="edgekeeper findings", attempts=1) as conn:
+            return as_of_now(found, acknowledgements(conn), now)
+    except SettingsError:  # the run's files are at hand without a database too
+        return found
+    except EdgekeeperError as error:
+        out.notice(f"Acknowledgements made since the run are not shown: {error}")
+        return found
+
+
+def _chosen(run_id: str | None, kind: str | None) -> list["Finding"]:
     """The findings that were asked for. Raises UsageError."""
     from checks.errors import UsageError  # noqa: PLC0415 - --help does without
     from checks.kinds import KINDS  # noqa: PLC0415
@@ -67,12 +91,7 @@ def _chosen(run_id: str | None, kind: str | None, *, open_only: bool) -> list["F
     directory = _directory(run_id)
     if not directory.findings_parquet.is_file():
         raise UsageError(f"Run {directory.run_id} has no findings: it did not come to its end.")
-    now = datetime.now(UTC)
-    return [
-        each
-        for each in findings_of(directory.read_findings())
-        if (kind is None or each.kind == kind) and (not open_only or each.is_open(now))
-    ]
+    return [each for each in findings_of(directory.read_findings()) if kind in (None, each.kind)]
 
 
 def _directory(run_id: str | None) -> "RunDirectory":

@@ -28,6 +28,8 @@ def print_run(out: "Output", run: "RunRecord", *, with_next_step: bool = True) -
     out.say(verdict(run), _STYLES[run.status])
     for reason in run.inconclusive:
         out.say(f"  not conclusive: {reason}")
+    for breaker in run.breaker_to_come:
+        out.say(f"  repairs would be refused: {breaker}")
     if run.counts:
         out.say("")
         out.table(("finding", "count", "severity", "repair"), _kinds(run))
@@ -46,8 +48,7 @@ def verdict(run: "RunRecord") -> str:
     worst = f"{run.open.critical:,} critical" if run.open.critical else "none critical"
     match run.status:
         case RunStatus.CLEAN:
-            noted = f" ({run.open.info:,} noted for information)" if run.open.info else ""
-            return f"Clean: the ledger agrees with the stores{noted}."
+            return f"Clean: {_nothing_open(run)}."
         case RunStatus.DRIFT if open_ones:
             return f"Drift: {_findings(open_ones)} open, {worst}."
         case RunStatus.DRIFT:
@@ -59,6 +60,14 @@ def verdict(run: "RunRecord") -> str:
             )
         case RunStatus.FAILED:
             return f"Failed: {run.error or 'the run did not come to its end'}."
+
+
+def _nothing_open(run: "RunRecord") -> str:
+    """What a clean run says: with how many are acknowledged, they are still there."""
+    noted = [f"{run.open.info:,} noted for information"] if run.open.info else []
+    if run.acknowledged:
+        return f"nothing is open ({', '.join([f'{run.acknowledged:,} acknowledged', *noted])})"
+    return f"the ledger agrees with the stores{f' ({noted[0]})' if noted else ''}"
 
 
 def _findings(count: int) -> str:
@@ -77,6 +86,8 @@ def next_step(run: "RunRecord") -> str | None:
         return f"edgekeeper audit --resume {run.run_id}"
     if unseen:
         return f"see to {', '.join(unseen)} (edgekeeper doctor), then: edgekeeper audit"
+    if run.breaker_to_come:
+        return "look at what the breaker names above, before any repair"
     if mendable and run.repair is RepairPolicy.NONE:
         return f"edgekeeper audit --repair ledger   (mends what the ledger says: {mendable:,})"
     if run.open.critical + run.open.warning:
@@ -97,9 +108,12 @@ def _kinds(run: "RunRecord") -> list[tuple[str, int, str, str]]:
     """A row for each kind of finding, the gravest first."""
     severities: dict[str, Counter[str]] = {}
     repairs: dict[str, Counter[str]] = {}
+    now = run.finished_at or run.started_at
     for finding in run.findings:
         severities.setdefault(finding.kind, Counter())[finding.severity] += 1
-        repairs.setdefault(finding.kind, Counter())[finding.repair] += 1
+        states = repairs.setdefault(finding.kind, Counter())
+        states[finding.repair] += 1
+        states["acknowledged"] += finding.is_acknowledged(now)
     order = sorted(run.counts, key=rank)
     return [
         (
@@ -114,7 +128,10 @@ def _kinds(run: "RunRecord") -> list[tuple[str, int, str, str]]:
 
 def _repair(kind: str, states: Counter[str]) -> str:
     """What was done about the findings of a kind, or would be."""
-    done = [f"{count:,} {state}" for state, count in states.items() if state != RepairState.NONE]
+    done = [
+        f"{count:,} {state}" for state, count in states.items()
+        if count and state != RepairState.NONE
+    ]  # fmt: skip
     if done:
         return ", ".join(done)
     known = KINDS.get(kind)

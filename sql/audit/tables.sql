@@ -25,7 +25,8 @@ CREATE INDEX IF NOT EXISTS run_started ON audit.run (started_at);
 CREATE SEQUENCE IF NOT EXISTS audit.fencing_token;
 
 -- name: finding
--- One row per difference, across runs. first_doc is how it was first seen, doc how it was last.
+-- One row per difference, across runs. first_doc is how it was first seen, doc how it was last;
+-- needs are the stores that a run must have seen whole to say that it is gone.
 CREATE TABLE IF NOT EXISTS audit.finding (
     fingerprint text PRIMARY KEY,
     kind text NOT NULL,
@@ -45,8 +46,10 @@ CREATE TABLE IF NOT EXISTS audit.finding (
     resolved_at timestamptz,
     resolved_run_id text,
     first_doc jsonb NOT NULL,
-    doc jsonb NOT NULL
+    doc jsonb NOT NULL,
+    needs text[]
 );
+ALTER TABLE audit.finding ADD COLUMN IF NOT EXISTS needs text[];
 CREATE INDEX IF NOT EXISTS finding_open ON audit.finding (last_run_id) WHERE resolved_at IS NULL;
 
 -- name: repair
@@ -117,15 +120,25 @@ CREATE TABLE IF NOT EXISTS audit.checkpoint (
 );
 
 -- name: ack
--- Findings that a person has taken note of until a date, or decided.
+-- Findings that a person has taken note of until a date, or decided; severity, observed and
+-- first_seen are the finding's at that moment, run_id is the run that a decision was made under.
 CREATE TABLE IF NOT EXISTS audit.ack (
     fingerprint text PRIMARY KEY,
     until timestamptz,
     reason text NOT NULL,
     decision text,
     acknowledged_by text NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp()
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    severity text,
+    observed jsonb,
+    first_seen timestamptz,
+    run_id text
 );
+ALTER TABLE audit.ack
+    ADD COLUMN IF NOT EXISTS severity text,
+    ADD COLUMN IF NOT EXISTS observed jsonb,
+    ADD COLUMN IF NOT EXISTS first_seen timestamptz,
+    ADD COLUMN IF NOT EXISTS run_id text;
 
 -- name: store_identity
 -- Which store each backend is: another one is refused until a person accepts it.
@@ -182,11 +195,15 @@ CREATE TABLE IF NOT EXISTS audit.upload (
 );
 
 -- name: state
--- Which tables the schema audit has, and whether the schema is ours.
+-- Which tables the schema audit has, with which columns, and whether the schema is ours.
 SELECT
     obj_description(n.oid, 'pg_namespace') = 'edgekeeper' AS ours,
     (SELECT coalesce(array_agg(c.relname::text), ARRAY[]::text[]) FROM pg_class AS c
-     WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')) AS tables
+     WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')) AS tables,
+    (SELECT coalesce(array_agg(c.relname || '.' || a.attname), ARRAY[]::text[])
+     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+     WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND a.attnum > 0
+         AND NOT a.attisdropped) AS columns
 FROM pg_namespace AS n
 WHERE n.nspname = 'audit';
 

@@ -45,8 +45,8 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["audit", "verify", "findings", "report", "revert", "presence gallery", "presence memory",
-     "presence syncs", "serve", "doctor", "schema status", "schema apply",
+    ["audit", "verify", "findings", "ack", "report", "revert", "presence gallery",
+     "presence memory", "presence syncs", "serve", "doctor", "schema status", "schema apply",
      "backfill", "demo", "sandbox up", "sandbox down", "sandbox env", "sandbox seed",
      "sandbox drift"],
 )  # fmt: skip
@@ -111,6 +111,11 @@ def test_home_is_not_taken_for_the_home_of_runs(tmp_path: Path) -> None:
         ("audit", "--allow-percent", "101"),
         ("no-such-command",),
         ("revert",),
+        ("ack", "0123456789abcdef"),
+        ("ack", "0123456789abcdef", "--until", "yesterday", "--reason", "why"),
+        ("ack", "0123456789abcdef", "--until", "2020-01-01", "--reason", "why"),
+        ("ack", "0123456789abcdef", "--until", "2999-01-01", "--reason", " "),
+        ("ack", "0123456789abcdef", "--withdraw", "--reason", "why"),
         ("findings", "--kind", "no-such-kind"),
         ("report", "../../etc"),
         ("doctor", "--json", "no/such/directory/out.json"),
