@@ -32,6 +32,11 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 Connector: TypeAlias = Callable[[], Connection]
 
 CONNECT_ATTEMPTS = 5
+#: A process that is stopped or swapped out while it writes keeps the lease locked for so long, then
+#: Postgres ends its transaction and another run can take over.
+IDLE_TIMEOUT = "60s"
+#: One that only reads locks nobody out, and writes much to disk between two tables.
+_READING_IDLE_TIMEOUT = "10min"
 _WRONG_PASSWORD = re.compile(
     r"password authentication failed|role .* does not exist|no password supplied"
     r"|no pg_hba\.conf entry|not permitted to log in",
@@ -89,6 +94,8 @@ def transaction(
 ) -> Iterator[None]:
     """A transaction in UTC with time limits, committed at the end, rolled back on an error.
 
+    Postgres ends it where its client falls silent in it, see ``IDLE_TIMEOUT``.
+
     Args:
         conn: a connection that is not in a transaction.
         snapshot: read-only, and everything in it is seen as of one moment.
@@ -100,7 +107,11 @@ def transaction(
     with translated(), conn.transaction():
         if snapshot:
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
+        limits = {
+            "statement_timeout": statement_timeout,
+            "lock_timeout": lock_timeout,
+            "idle_timeout": _READING_IDLE_TIMEOUT if snapshot else IDLE_TIMEOUT,
+        }
         conn.execute(query("queries/session", "local_settings"), limits)
         yield
 

@@ -162,7 +162,10 @@ def acquire(
                 row = conn.execute(query("queries/lease", "take"), parameters).fetchone()
         except StoreError as error:
             if isinstance(error.__cause__, pg.UniqueViolation | pg.LockNotAvailable):
-                raise LeaseError("Another run has just taken the lease; try again later.") from None
+                raise LeaseError(
+                    "Another run is taking the lease or writing under it just now; try again in a "
+                    "minute."
+                ) from None
             raise
     assert row is not None  # noqa: S101 - an upsert returns its row
     return Lease(connect, Fence(run_id, row[0]), timeout, interval)
