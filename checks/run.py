@@ -434,16 +434,6 @@ def count_open(table: pa.Table, *, now: datetime) -> Open:
     return Open.model_validate(counted)
 
 
-def wants_telling(run: RunRecord, now: datetime) -> tuple[Finding, ...]:
-    """The findings that a person has to be told of: open, not acknowledged, more than information.
-
-    Of the ``findings`` that the record holds; ``open`` counts also those that it is too short for.
-    """
-    return tuple(
-        each for each in run.findings if each.is_open(now) and each.severity in _OPEN_SEVERITIES
-    )
-
-
 def settled(run: RunRecord) -> RunRecord:
     """``run`` with the status that its parts amount to."""
     return run.model_copy(update={"status": status_of(run)})
