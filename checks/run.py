@@ -87,8 +87,33 @@ class Edges(_Part):
     agree: int = 0
 
 
+class Amount(_Part):
+    """Some copies, and their bytes."""
+
+    assets: int = 0
+    bytes: int = 0
+
+
+class StoreCoverage(_Part):
+    """How many of the copies in one store were verified, within 7, 30, 90 days and ever.
+
+    ``oldest`` is the oldest of their last verifications; ``unverifiable`` are copies whose last
+    reading came to no end.
+    """
+
+    assets: int = 0
+    bytes: int = 0
+    verified: dict[str, Amount] = Field(default_factory=dict)
+    oldest: UtcTime | None = None
+    unverifiable: int = 0
+
+
 class Coverage(_Part):
-    """How much of what the ledger says of bytes rests on bytes that were read."""
+    """How much of what the ledger says of bytes rests on bytes that were read.
+
+    ``left_this_run`` counts copies that could have been read and had no room in the budget;
+    ``full_cycle_runs`` is how many runs like this one read everything once, None: never.
+    """
 
     assets: int = 0
     hashed_this_run: int = 0
@@ -96,6 +121,9 @@ class Coverage(_Part):
     hash_ever_verified: int = 0
     oldest_verification: UtcTime | None = None
     unverifiable: int = 0
+    stores: dict[str, StoreCoverage] = Field(default_factory=dict)
+    left_this_run: int = 0
+    full_cycle_runs: int | None = None
 
 
 class Repairs(_Part):

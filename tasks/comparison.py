@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checks.cases import Cases, View, build
+from checks.coverage import covered
 from checks.describe import describe, plain_records
 from checks.judge import judge
 from checks.model import Backend
@@ -47,6 +48,7 @@ class Concluded:
         unknown: backends that could not be asked any more, by name, with the reason.
         sampled: groups of findings of which only a sample was looked at.
         assets, unverifiable: assets that a store holds, and of these not readable.
+        coverage: how much of them was ever verified, see ``coverage.covered``.
     """
 
     edges: int = 0
@@ -58,6 +60,7 @@ class Concluded:
     unverifiable: int = 0
     unknown: dict[str, str] = field(default_factory=dict)
     sampled: dict[str, int] = field(default_factory=dict)
+    coverage: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def cases_of(
@@ -100,6 +103,7 @@ async def conclude(
         confirmation.in_flight, cases.assets_held(), unverifiable,
         {backend.value: reason for backend, reason in confirmation.unknown.items()},
         confirmation.sampled,
+        covered(cases, view.now),
     )  # fmt: skip
 
 

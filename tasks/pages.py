@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from checks.coverage import WINDOWS
 from tasks import wording
 from tasks.log import mask
 
@@ -53,6 +54,7 @@ def page_environment() -> Environment:
         style=Markup(style),  # noqa: S704 - our own file
         style_hash=f"sha256-{digest}",
         store_names=STORE_NAMES,
+        windows={name: f"within {days} days" if days else "ever" for name, days in WINDOWS.items()},
         severity_words=_SEVERITY_WORDS,
         fate_words=_FATE_WORDS,
         plural=wording.plural,

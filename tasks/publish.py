@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import structlog
 
+from checks.coverage import full_cycle, together
 from checks.describe import plain_records
 from checks.errors import StoreError
 from checks.kinds import needed_stores
@@ -22,6 +23,7 @@ from checks.run import (
     Repairs,
     RunRecord,
     Stage,
+    StoreCoverage,
     StoreSummary,
     findings_table,
     settled,
@@ -41,7 +43,6 @@ from tasks.report import write_index, write_report
 from tasks.run_directory import former_runs
 from tasks.settings import masked
 from tasks.stores.protocol import ListingReport
-from tasks.verification_history import coverage
 
 _NAMED = ("edgekeeper", "prefect", "psycopg", "httpx", "pandas", "ic-py", "great-expectations")
 _HISTORY = 90
@@ -138,9 +139,8 @@ def close(
         findings = _remembered(conn, run, whole, findings)
         if gallery is None:
             resolve_unseen(conn, run.run_id, whole=whole, keep=dropped)
-        ever, oldest = (0, None) if gallery else coverage(conn)
     record = _record(run, seen, outcome, findings).model_copy(
-        update={"coverage": _coverage(outcome, ever, oldest), "gallery": gallery}
+        update={"coverage": _coverage(run, outcome), "gallery": gallery}
     )
     record = settled(record)
     return published(run, record, findings, outcome.checks)
@@ -252,15 +252,28 @@ def stages(run: AuditRun) -> tuple[Stage, ...]:
     )
 
 
-def _coverage(outcome: Outcome, ever: int, oldest: datetime | None) -> Coverage:
+def _coverage(run: AuditRun, outcome: Outcome) -> Coverage:
     """How much of what the ledger says of bytes rests on bytes that were read."""
+    stores = {
+        name: StoreCoverage.model_validate(own)
+        for name, own in together(each.coverage for each in outcome.conclusions).items()
+    }
+    reading = outcome.reading
+    of_files = [own.bytes for name, own in stores.items() if name != Backend.NEON]
     return Coverage(
         assets=sum(each.assets for each in outcome.conclusions),
-        hashed_this_run=outcome.reading["read"],
-        bytes_this_run=outcome.reading["bytes"],
-        hash_ever_verified=ever,
-        oldest_verification=oldest,
+        hashed_this_run=reading["read"],
+        bytes_this_run=reading["bytes"],
+        hash_ever_verified=sum(own.verified["ever"].assets for own in stores.values()),
+        oldest_verification=min(
+            (own.oldest for own in stores.values() if own.oldest), default=None
+        ),
         unverifiable=sum(each.unverifiable for each in outcome.conclusions),
+        stores=stores,
+        left_this_run=reading["left"],
+        full_cycle_runs=full_cycle(
+            sum(of_files), run.options.verify_budget, reading["bytes"], left=reading["left"]
+        ),
     )
 
 

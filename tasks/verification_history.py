@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from tasks.app_tables import find_app_tables
 from tasks.copy_out import copy_tables
 from tasks.database import Connection, transaction
 from tasks.join_keys import memory_keys
@@ -62,14 +61,6 @@ def spool_readings(
             high, low = memory_keys(table["memory_id"])
             keyed = table.append_column("key_hi", pa.array(high))
             writer.write(keyed.append_column("key_lo", pa.array(low)))
-
-
-def coverage(conn: Connection) -> tuple[int, datetime | None]:
-    """How many of the ledger's replicas were ever verified, and the oldest verification."""
-    with transaction(conn, snapshot=True):
-        edges = find_app_tables(conn).ledger().identifier
-        row = conn.execute(query("queries/verification", "coverage", edges=edges)).fetchone()
-    return (int(row[0]), row[1]) if row else (0, None)
 
 
 def record(conn: Connection, hashes: pa.Table, run_id: str, at: datetime) -> None:

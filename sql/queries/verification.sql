@@ -15,15 +15,6 @@ SELECT memory_id, memory_type, backend, at AT TIME ZONE 'utc' AS read_at,
 FROM audit.verification
 WHERE memory_id = ANY({ids}::text[]);
 
--- name: coverage
--- How many of the ledger's replicas were ever verified, and the oldest of their last verifications.
-SELECT count(*), min(v.verified_at)
-FROM audit.verification AS v
-WHERE v.verified_at IS NOT NULL AND EXISTS (
-    SELECT FROM {edges} AS e
-    WHERE e.memory_id::text = v.memory_id AND e.memory_type::text = v.memory_type
-        AND e.backend::text = v.backend AND e.artifact = 'asset');
-
 -- name: record
 -- Keeps the last reading of each replica. One that failed leaves what the last one read, and one
 -- that failed or differs leaves when it was last good.

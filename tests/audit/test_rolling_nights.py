@@ -33,6 +33,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_small_budget_reads_everything_in_enough_nights(box: Box, home: Path) -> None:
     whole = box.audit(home, verify="all").record.coverage.bytes_this_run
     gone, left = box.sql(_NEVER_READ)[0][0], None
+    shares = []
     box.set_back()
     budget, nights = whole // 4, 0
     while left != gone:
@@ -41,8 +42,12 @@ def test_a_small_budget_reads_everything_in_enough_nights(box: Box, home: Path) 
         before, left = left, box.sql(_NEVER_READ)[0][0]
         assert before is None or left < before, "a night that has got nowhere"
         assert record.coverage.bytes_this_run < 2 * budget
+        shares.append(record.coverage.stores[BLOB].verified["7d"].assets)
         assert nights < 20
     assert nights >= 3
+    assert shares == sorted(shares)
+    assert shares[0] < shares[-1]
+    assert nights - 2 <= (record.coverage.full_cycle_runs or 0) <= nights + 2
 
 
 def test_time_that_is_over_ends_the_reading_and_not_the_audit(

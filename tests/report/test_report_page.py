@@ -262,3 +262,12 @@ def test_a_browser_shows_the_page_without_a_scroll_bar_to_the_side(
     assert int(title[1]) <= width
     assert title[2] == "0px"  # the style was accepted by the page's own policy
     assert int(title[3]) > 900
+
+
+def test_the_page_says_how_much_of_each_store_was_verified_and_how_long_a_round_takes(
+    directory: RunDirectory,
+) -> None:
+    text = page_of(directory, 3).replace("\u00a0", " ")
+    assert "70 runs like this one" in text
+    assert "61.2 % of copies, 65.3 % of bytes" in text
+    assert "Verified within 30 days" in text
