@@ -1,5 +1,6 @@
 """The finding kinds as data: the code, the report's legend and the documentation read them here."""
 
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -285,5 +286,6 @@ def filled(template: str, **names: object) -> str:
     """A kind's ``next_step`` with the names of what it is about; those that are not known stay."""
     for name, value in names.items():
         if value:
-            template = template.replace(f"{{{name}}}", str(value))
+            # It may become part of a command that a person copies into a shell.
+            template = template.replace(f"{{{name}}}", shlex.quote(str(value)))
     return template

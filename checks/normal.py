@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
 
 MAX_PATHNAME_UTF16_UNITS = 950
+#: Of a URL or pathname: far more than the longest pathname takes, each byte of it encoded.
+MAX_LOCATION_LENGTH = 32_768
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LOCATION = re.compile(r"icp://(?P<capsule>[^/]+)/(?P<memory>[^/]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -82,7 +84,7 @@ class BlobAddress:
             return _checked(location.removeprefix("/"))
         if not _SCHEME.match(location) and not location.startswith("//"):
             return LocationProblem.RELATIVE
-        if _CONTROL.search(location):
+        if len(location) > MAX_LOCATION_LENGTH or _CONTROL.search(location):
             return LocationProblem.UNPARSEABLE  # parsers differ in what they leave out
         if self.owns(location):
             return _decoded(location)
@@ -107,7 +109,7 @@ class BlobAddress:
 
 def _http_url(url: str) -> re.Match[str] | None:
     """The parts of a URL that can't be misread, None for any other text."""
-    return _HTTP_URL.fullmatch(url)
+    return _HTTP_URL.fullmatch(url) if len(url) <= MAX_LOCATION_LENGTH else None
 
 
 def _endpoint(url: re.Match[str]) -> tuple[str, str, int]:

@@ -6,6 +6,7 @@ its result store and its caches are off, because the stores' clients retry what 
 run directory holds results, and checkpoints and compare-and-set make a resumed run safe.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
@@ -25,6 +26,7 @@ from prefect.tasks import Task
 
 from checks.errors import SettingsError
 from flows import server
+from tasks.log import mask
 from tasks.settings import Settings, load_settings
 
 P = ParamSpec("P")
@@ -47,7 +49,7 @@ def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
             persist_result=False,  # a run's record is family data: it stays in the run directory
             validate_parameters=True,
             log_prints=False,
-        )(function)
+        )(_discreet(function))
 
     return decorate
 
@@ -60,7 +62,21 @@ def task(function: Callable[P, R], *, name: str | None = None) -> Task[P, R]:
         persist_result=False,
         cache_policy=NO_CACHE,  # what a store holds is asked each time; nor are arguments hashed
         log_prints=False,
-    )(function)
+    )(_discreet(function))
+
+
+def _discreet(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, whose errors say no secret: Prefect keeps their texts in its database."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            error.args = tuple(mask(each) if isinstance(each, str) else each for each in error.args)
+            raise
+
+    return called
 
 
 def name_run(run_id: str) -> None:

@@ -117,6 +117,7 @@ def under_way(
     Raises UsageError where the request can't be carried out, LeaseError where another run writes.
     """
     log.protect(settings)
+    run_directory.keep_private()
     home = run_directory.local_home(settings.home)
     if is_remote(settings.home):
         fetch_history(settings.home, home)

@@ -4,7 +4,12 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from checks.normal import MAX_PATHNAME_UTF16_UNITS, BlobAddress, LocationProblem
+from checks.normal import (
+    MAX_LOCATION_LENGTH,
+    MAX_PATHNAME_UTF16_UNITS,
+    BlobAddress,
+    LocationProblem,
+)
 
 #: A URL of the form that the app itself makes of its uploads; anything else is looked at closely.
 _PLAIN = re.compile(
@@ -21,7 +26,7 @@ def pathnames(
     own: dict[str, bool] = {}
     found: list[str | LocationProblem] = []
     for url in urls:
-        plain = _PLAIN.fullmatch(url) if url else None
+        plain = _PLAIN.fullmatch(url) if url and len(url) <= MAX_LOCATION_LENGTH else None
         if plain is None:
             found.append(address.pathname(url, bare=bare))
             continue

@@ -25,6 +25,7 @@ from checks.normal import BlobAddress
 from checks.repairs import EdgeRepair, plan
 from checks.run import FINDINGS
 from tasks.confirm import Confirmation, RereadRows, confirm
+from tasks.log import mask_table
 from tasks.partitions import partition_path
 from tasks.resolve import LeftOver, Workspace, left_over, load_partition
 from tasks.stores.protocol import Store
@@ -207,7 +208,10 @@ def _save_findings(workspace: Workspace, partition: int, *findings: pd.DataFrame
     """Writes findings of ``_described`` down."""
     some = [frame for frame in findings if len(frame)] or [*findings[:1]]
     together = pd.concat(some, ignore_index=True).drop_duplicates("fingerprint")
-    _save(workspace.directory / "findings", partition, together)
+    directory = workspace.directory / "findings"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    table = mask_table(pa.Table.from_pandas(together, preserve_index=False))
+    pq.write_table(table, partition_path(directory, partition))
 
 
 def all_findings(workspace: Workspace) -> pd.DataFrame:
@@ -218,7 +222,8 @@ def all_findings(workspace: Workspace) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame(columns=FINDINGS.names)
     together = pa.concat_tables(tables, promote_options="permissive")
-    findings: pd.DataFrame = together.to_pandas(ignore_metadata=True)
+    # A store may repeat what it was sent; what gets no further than here gets nowhere.
+    findings: pd.DataFrame = mask_table(together).to_pandas(ignore_metadata=True)
     twice = findings["fingerprint"].duplicated()
     return findings[~twice].reset_index(drop=True) if twice.any() else findings
 

@@ -2,31 +2,37 @@
 
 An event has a constant name and carries what it is about in fields. Whatever leaves here has its
 secrets masked and its control characters made visible: a file name from a store can neither drive a
-terminal nor forge a second line.
+terminal nor forge a second line. That goes for what libraries log, too, wherever they log it to.
+
+Masking is here and nowhere else: :func:`protect` learns the secrets, :func:`mask` takes them out.
 """
 
 import json
+import logging
 import os
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from pydantic import SecretStr
 
-from tasks.settings import Settings
+from tasks.settings import MASK, Settings, without_passwords
+from tasks.wording import visible
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-MASK = "***"
 _SHORTEST_SECRET = 6  # masking a shorter text would blank out innocent words
+_PEM_LINE = 20
+_SHORTEST_PART = 8  # of an address; keys in them are long, words such as "ping" are not
 #: Each takes time in proportion to the text, whatever the text: strangers write it.
-_WORD = re.compile(r"\S+")
-_USER = re.compile(r"://[^/:@]*:")
 _PATTERNS = (
     (re.compile(r"(?P<kept>bearer\s+)[^\s\"',;]+", re.IGNORECASE), r"\g<kept>***"),
     (re.compile(r"(?P<kept>vercel_blob_rw_[A-Za-z0-9]+_)[A-Za-z0-9_-]+"), r"\g<kept>***"),
@@ -35,7 +41,10 @@ _PATTERNS = (
         MASK,
     ),
 )
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: What one of the above, or a URL with a password, can't do without; as the RE2 library has it.
+_SUSPICIOUS = r"(?i)://[^\s]*@|bearer\s|vercel_blob_rw_|-----begin"
+#: Secrets that are addresses: the key is in the path, or in any other part of it.
+_ADDRESSES = ("heartbeat_url", "notify_url")
 
 Event = MutableMapping[str, Any]
 
@@ -75,8 +84,9 @@ def configure(*, level: str = "warning", stream: TextIO | None = None) -> None:
 
 
 def protect(settings: Settings) -> None:
-    """Masks every secret among ``settings``, and its parts, in all that is logged from now on."""
+    """Masks every secret among ``settings``, and its parts, in all that is said from now on."""
     _sinks.secrets = tuple(sorted({*_sinks.secrets, *secrets_of(settings)}, key=len, reverse=True))
+    logging.setLogRecordFactory(_record)
 
 
 def open_run_log(path: Path, run_id: str) -> None:
@@ -111,47 +121,87 @@ def current_log() -> Path | None:
 
 
 def secrets_of(settings: Settings) -> Iterable[str]:
-    """Every secret value, and of each URL its password, as they stand and decoded."""
+    """Every secret value, and its parts: passwords and keys in URLs, the token's last part."""
+    found: set[str] = set()
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, SecretStr):
-                yield from _forms(each.get_secret_value())
+                secret = each.get_secret_value()
+                found |= {secret, secret.strip(), _password(secret)}
+                found |= _parts(secret) if name in _ADDRESSES else set()
+    found.add(_password(settings.home))
+    token = settings.blob_token.get_secret_value() if settings.blob_token else ""
+    found.add(token.removeprefix(f"vercel_blob_rw_{settings.blob_store_id}_"))
+    pem = settings.identity_pem.get_secret_value() if settings.identity_pem else ""
+    if "-----BEGIN" in pem:
+        found |= {line for line in pem.replace("\\n", "\n").split() if len(line) >= _PEM_LINE}
+    forms = (form for secret in found for form in _forms(secret))
+    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
 
 
-def _forms(secret: str) -> Iterable[str]:
-    """The forms in which a secret may turn up."""
-    found = {secret, secret.strip()}
+def _password(url: str) -> str:
     try:
-        password = urlsplit(secret).password
+        return urlsplit(url).password or ""
     except ValueError:
-        password = None
-    if password:
-        found |= {password, unquote(password)}
-    return (form for form in found if len(form) >= _SHORTEST_SECRET)
+        return ""
+
+
+def _parts(url: str) -> set[str]:
+    """The long parts of an address: of its path, its query, and who it is for."""
+    try:
+        address = urlsplit(url)
+        parts = [*address.path.split("/"), *(value for _, value in parse_qsl(address.query))]
+        parts += [address.username or "", address.netloc if "http" not in address.scheme else ""]
+    except ValueError:
+        return set()
+    return {part for part in parts if len(part) >= _SHORTEST_PART}
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as it may turn up: as it stands, decoded, in a URL, in JSON."""
+    return {secret, unquote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
 
 
 def mask(text: str) -> str:
     """``text`` without any configured secret, and without whatever looks like one."""
     for secret in _sinks.secrets:
         text = text.replace(secret, MASK)
-    if "://" in text and "@" in text:
-        text = _WORD.sub(_without_password, text)
+    text = without_passwords(text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def _without_password(word: re.Match[str]) -> str:
-    """A word in which a URL names a user and a password; these may hold any sign, an @ too."""
-    last = word[0].rfind("@")
-    user = _USER.search(word[0], 0, max(last, 0))
-    return word[0] if user is None else f"{word[0][: user.end()]}{MASK}{word[0][last:]}"
+def mask_table(table: pa.Table) -> pa.Table:
+    """``table`` with every text in it masked; where nothing looks like a secret it costs little."""
+    for place, column in enumerate(table.columns):
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if is_text and _may_hold_a_secret(column):
+            texts = [None if text is None else mask(text) for text in column.to_pylist()]
+            table = table.set_column(place, table.field(place), pa.array(texts, column.type))
+    return table
 
 
-def visible(text: str) -> str:
-    """``text`` with control characters and changes of direction written as escapes."""
-    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+def _may_hold_a_secret(column: pa.ChunkedArray) -> bool:
+    if pc.any(pc.match_substring_regex(column, _SUSPICIOUS)).as_py():
+        return True
+    return any(pc.any(pc.match_substring(column, secret)).as_py() for secret in _sinks.secrets)
+
+
+_plain_record = logging.getLogRecordFactory()
+
+
+def _record(*args: Any, **more: Any) -> logging.LogRecord:
+    """What a library logs, of which the secrets are masked before any handler sees it."""
+    record = _plain_record(*args, **more)
+    try:
+        record.msg, record.args = visible(mask(record.getMessage())), None
+    except (TypeError, ValueError):  # its arguments do not fit: logging itself will say so
+        return record
+    if record.exc_info and record.exc_info[0] is not None:
+        record.exc_text = mask("".join(traceback.format_exception(*record.exc_info)).rstrip())
+    return record
 
 
 def _calmed(_logger: Any, _method: str, event: Event) -> Event:

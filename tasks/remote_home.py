@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from checks.errors import SettingsError, StoreUnreachableError
-from tasks.run_directory import RunDirectory, private_directory
+from tasks.run_directory import RunDirectory, is_run_id, private_directory
 
 #: Former runs whose records are fetched.
 HISTORY = 90
@@ -30,7 +30,8 @@ def fetch_history(home: str, local: Path) -> None:
     system, root = _opened(home)
     try:
         kept = system.ls(f"{root}/runs", detail=False) if system.exists(f"{root}/runs") else []
-        for name in sorted((PurePosixPath(path).name for path in kept), reverse=True)[:HISTORY]:
+        names = (PurePosixPath(path).name for path in kept)
+        for name in sorted(filter(is_run_id, names), reverse=True)[:HISTORY]:
             target = local / "runs" / name / "run.json"
             source = f"{root}/runs/{name}/run.json"
             if not target.exists() and system.exists(source):

@@ -22,15 +22,14 @@ import pyarrow.parquet as pq
 
 from checks.errors import SettingsError, UsageError
 from checks.run import FINDINGS, RunRecord, rfc3339
-from tasks.log import mask, without_secrets
+from tasks.log import mask, mask_table, without_secrets
 from tasks.settings import local_path
+from tasks.spreadsheet import cell
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4,}")
 _STAGE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-#: A spreadsheet takes a cell that starts with one of these for a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +119,13 @@ class RunDirectory:
             ) from error
 
     def write_findings(self, table: pa.Table) -> None:
-        """Writes every finding of ``table`` as ``findings.parquet`` and ``findings.csv``."""
+        """Writes every finding as ``findings.parquet`` and ``findings.csv``, secrets masked."""
+        table = mask_table(table)
         with atomic(self.findings_parquet) as file:
             pq.write_table(table, file, compression="zstd")
         with atomic(self.findings_csv) as file:
             text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-            writer = csv.writer(text)
+            writer = csv.writer(text, quoting=csv.QUOTE_ALL)  # where ; and not , parts cells too
             writer.writerow(FINDINGS.names)
             for batch in table.to_batches(max_chunksize=10_000):
                 columns = [_cells(batch.column(name)) for name in FINDINGS.names]
@@ -208,9 +208,14 @@ def existing(home: Path, run_id: str) -> RunDirectory:
     return directory
 
 
+def is_run_id(name: str) -> bool:
+    """Whether ``name`` has the form of a run's id, and so leads nowhere else as a path."""
+    return _RUN_ID.fullmatch(name) is not None
+
+
 def _named(home: Path, run_id: str) -> RunDirectory:
     """The directory of ``run_id``, which a person may have typed: it may not lead elsewhere."""
-    if not _RUN_ID.fullmatch(run_id):
+    if not is_run_id(run_id):
         raise UsageError(f"{run_id!r} is no run id; one looks like 20261123T031500Z-7f3a")
     return RunDirectory(home, run_id)
 
@@ -256,12 +261,7 @@ def _cells(column: pa.Array) -> list[str]:
     """A column as a spreadsheet may have it."""
     if pa.types.is_timestamp(column.type):
         return ["" if value is None else rfc3339(value) for value in column.to_pylist()]
-    return ["" if value is None else harmless(str(value)) for value in column.to_pylist()]
-
-
-def harmless(cell: str) -> str:
-    """``cell`` with an apostrophe before it where a spreadsheet would run it as a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    return [cell(value) for value in column.to_pylist()]
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -296,6 +296,14 @@ def _flush_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def keep_private() -> None:
+    """From here on whatever this process or a child of it makes is for its owner alone.
+
+    Parquet files, Prefect's database, what Great Expectations writes: not each can be told a mode.
+    """
+    os.umask(0o077)
 
 
 def private_directory(path: Path) -> Path:

@@ -39,6 +39,10 @@ _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)?", re.IGN
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
           "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 ALL_BYTES = 2**62
+#: What is shown in the place of a secret.
+MASK = "***"
+_WORD = re.compile(r"\S+")
+_USER = re.compile(r"://[^/:@]*:")
 
 BlobPlan = Literal["hobby", "pro", "enterprise", "unlimited"]
 
@@ -345,8 +349,21 @@ def masked(settings: Settings) -> dict[str, str]:
             isinstance(value, tuple) and any(isinstance(each, SecretStr) for each in value)
         )
         text = ",".join(value) if isinstance(value, tuple) and not secret else value
-        shown[variable(field)] = "set" if secret else "" if text is None else str(text)
+        said = "" if text is None else without_passwords(str(text))
+        shown[variable(field)] = "set" if secret else said
     return shown
+
+
+def without_passwords(text: str) -> str:
+    """``text`` with the password of every URL in it masked, in time proportional to its length."""
+    return _WORD.sub(_without_password, text) if "://" in text and "@" in text else text
+
+
+def _without_password(word: re.Match[str]) -> str:
+    """A word in which a URL names a user and a password; these may hold any sign, an @ too."""
+    last = word[0].rfind("@")
+    user = _USER.search(word[0], 0, max(last, 0))
+    return word[0] if user is None else f"{word[0][: user.end()]}{MASK}{word[0][last:]}"
 
 
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:

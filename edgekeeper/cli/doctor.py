@@ -56,7 +56,7 @@ def doctor(out: Output) -> int:
 
     settings = load_settings()
     log.protect(settings)
-    shown = {name: log.mask(value) for name, value in masked(settings).items()}
+    shown = masked(settings)
     out.table(("setting", "value"), [(name, _short(value)) for name, value in shown.items()])
     out.say("")
     _check_home(settings)
@@ -66,7 +66,7 @@ def doctor(out: Output) -> int:
         [
             (each.store, each.state,
              None if each.seconds is None else f"{each.seconds:.2f}",
-             log.mask(each.detail) if each.detail else None)
+             each.detail)
             for each in found
         ],
     )  # fmt: skip

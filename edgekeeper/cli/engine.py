@@ -26,6 +26,7 @@ def running(out: Output) -> Iterator[Runner]:
     settings = load_settings()
     _ = settings.batch_database_url  # no run does without a database: say so before anything starts
     log.protect(settings)
+    run_directory.keep_private()
     warnings.simplefilter("ignore")  # libraries' deprecations are no news to a person on call
     server.begin(settings.home_path())
     out.progress("starting …")

@@ -128,15 +128,14 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     import json  # noqa: PLC0415
 
     from checks.run import FINDINGS  # noqa: PLC0415
-    from tasks.run_directory import harmless  # noqa: PLC0415
+    from tasks.spreadsheet import cell  # noqa: PLC0415
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(FINDINGS.names)
     for row in rows:
-        values = (row[name] for name in FINDINGS.names)
+        values = [row[name] for name in FINDINGS.names]
         writer.writerow(
-            "" if v is None else harmless(json.dumps(v) if isinstance(v, dict) else str(v))
-            for v in values
+            cell(json.dumps(value) if isinstance(value, dict) else value) for value in values
         )
     return text.getvalue()

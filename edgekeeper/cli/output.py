@@ -52,14 +52,18 @@ class Output:
         """Whether stdout belongs to JSON."""
         return self.json_path == STDOUT
 
-    def json(self, value: Any) -> None:
-        """Writes the outcome where ``--json`` says, if it was given.
+    def json(self, value: Any, *, with_secrets: bool = False) -> None:
+        """Writes the outcome where ``--json`` says, if it was given, with secrets masked.
 
-        Raises UsageError where the file can't be written.
+        ``with_secrets``: they are what was asked for. Raises UsageError where the file can't be
+        written.
         """
         if self.json_path is None:
             return
-        text = json.dumps(value, indent=2, ensure_ascii=True, default=str) + "\n"
+        from tasks.log import without_secrets  # noqa: PLC0415 - --help does without
+
+        shown = value if with_secrets else without_secrets(value)
+        text = json.dumps(shown, indent=2, ensure_ascii=True, default=str) + "\n"
         if self.only_json:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -73,11 +77,9 @@ class Output:
 
     def error(self, message: str) -> None:
         """Says what went wrong, a line for each problem, secrets masked."""
-        from tasks.log import mask, visible  # noqa: PLC0415
-
         console = self._console(to_stderr=True)
         for line in message.splitlines() or ["(no message)"]:
-            console.print(f"[bold red]Error:[/] {_escaped(visible(mask(line)))}", soft_wrap=True)
+            console.print(f"[bold red]Error:[/] {_shown(line)}", soft_wrap=True)
 
     def notice(self, message: str) -> None:
         """Says what a person must know although nothing is wrong, also with ``--quiet``."""
@@ -137,14 +139,15 @@ class Output:
 
 
 def _cell(value: Any) -> str:
-    """A value as a cell: control characters from a store can't drive the terminal."""
-    from tasks.log import visible  # noqa: PLC0415
+    """A value as a cell: no secret, and control characters from a store can't drive anything."""
+    from tasks.log import mask  # noqa: PLC0415
+    from tasks.wording import visible  # noqa: PLC0415
 
     if value is None:
         return "-"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return visible(str(value))
+    return visible(mask(str(value)))
 
 
 def _write(path: Path, text: str) -> None:
@@ -158,10 +161,11 @@ def _write(path: Path, text: str) -> None:
 
 
 def _shown(text: str) -> str:
-    """Lines for rich: what a store named or said can't drive the terminal."""
-    from tasks.log import visible  # noqa: PLC0415 - --help does without
+    """Lines for rich, without secrets: what a store named or said can't drive the terminal."""
+    from tasks.log import mask  # noqa: PLC0415 - --help does without
+    from tasks.wording import visible  # noqa: PLC0415
 
-    return _escaped("\n".join(map(visible, text.split("\n"))))
+    return _escaped("\n".join(map(visible, mask(text).split("\n"))))
 
 
 def _escaped(text: str) -> str:

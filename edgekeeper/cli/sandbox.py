@@ -125,7 +125,7 @@ def env(out: Output, directory: Directory = DEFAULT_DIRECTORY) -> None:
     from sandbox.directory import SandboxDirectory  # noqa: PLC0415
 
     settings = SandboxDirectory.existing(directory).settings()
-    out.json(settings)
+    out.json(settings, with_secrets=True)
     out.product(
         "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
     )
@@ -140,7 +140,7 @@ def _print_settings(out: Output, place: "SandboxDirectory") -> None:
     from sandbox.directory import dotenv  # noqa: PLC0415
 
     settings = place.settings()
-    out.json(settings)
+    out.json(settings, with_secrets=True)
     out.product(dotenv(settings))
 
 

@@ -28,7 +28,7 @@ def test_what_a_store_said_can_not_drive_the_terminal(capsys: pytest.CaptureFixt
     shown = capsys.readouterr()
     for text in (shown.out, shown.err):
         assert "\x1b" not in text
-        assert "first\nsecond \\u001b[2J\n" in text
+        assert "first\nsecond \\x1b[2J\n" in text
 
 
 def test_the_place_of_the_last_log_is_known_whatever_the_settings_are(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recordings import chosen, for_each, recorded
 
 from checks.columns import BLOB_INVENTORY
-from checks.errors import EdgekeeperError, StoreError
+from checks.errors import StoreError
 from checks.normal import BlobAddress, is_ignored, url_path
 from tasks.inventory import _table
 from tasks.stores.blob import failures, reading
@@ -164,5 +164,4 @@ BLOBS = Target(
         st.builds(for_each, st.sampled_from([2, 3]), _refused),
     ),
     examine_answer,
-    (EdgekeeperError, OverflowError),
 )

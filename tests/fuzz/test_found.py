@@ -12,11 +12,13 @@ from recordings import ROOT_KEY, recorded
 from text_targets import examine_text
 
 from checks.errors import MalformedAnswerError, SettingsError, StoreError, UsageError
+from checks.normal import BlobAddress, LocationProblem
 from edgekeeper.cli.output import Output
 from edgekeeper.cli.verify import _check
-from tasks.log import MASK, mask
+from tasks.blob_names import pathnames
+from tasks.log import mask
 from tasks.retries import http_date, retry_after
-from tasks.settings import ALL_BYTES, byte_budget, load_settings
+from tasks.settings import ALL_BYTES, MASK, byte_budget, load_settings
 from tasks.statement import check_statement
 from tasks.stores.icp.evidence import MAX_BYTES, examine, read_kept
 from tasks.stores.icp.transport import Transport
@@ -165,3 +167,13 @@ def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"IC_URL=https://caf\xe9")
     with pytest.raises(SettingsError, match=r"\.env could not be read: it is no text"):
         load_settings(tmp_path / ".env")
+
+
+def test_a_url_longer_than_any_object_s_is_no_url() -> None:
+    own = "https://abcdef123.public.blob.vercel-storage.com/"
+    address = BlobAddress("AbCdEf123")
+    assert address.pathname(own + "a" * 900, bare=False) == "a" * 900
+    long = own + "a%20b/" * 400_000
+    assert not address.owns(long)
+    assert address.pathname(long, bare=False) is LocationProblem.UNPARSEABLE
+    assert pathnames(address, [long]) == [LocationProblem.UNPARSEABLE]

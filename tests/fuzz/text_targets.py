@@ -12,6 +12,7 @@ from checks.normal import BlobAddress, LocationProblem
 from tasks import log, wording
 from tasks.blob_names import pathnames
 from tasks.join_keys import memory_keys, text_keys
+from tasks.settings import MASK
 from tasks.stores.icp.compatibility import check_interface, service_methods
 from tasks.stores.icp.envelope import decode_cbor
 from tasks.stores.icp.hash_tree import HashTree
@@ -46,7 +47,7 @@ def _kind(found: str) -> str:
 
 def _owned_is_ours(address: BlobAddress, text: str) -> None:
     """What counts as the store's own leads the HTTP client there and nowhere else."""
-    if not address.owns(text) or len(text) > 60_000:
+    if not address.owns(text):
         return
     url = httpx.URL(text)
     own = url.scheme == "https" and url.host in HOSTS and url.port in (None, 443)
@@ -121,7 +122,7 @@ def examine_text(data: bytes) -> str:
     if number == 0:
         return _masked(text)
     if number == 1:
-        shown = log.visible(text) + wording.visible(text)
+        shown = wording.visible(text)
         assert not any(character in shown for character in "\x1b\x00\r\n\x9b\u202e\u2066")
         return "shown"
     if number == 2:
@@ -140,8 +141,8 @@ def _masked(text: str) -> str:
         log.without_secrets({text: [text, (text,)]})
     finally:
         log._sinks.secrets = ()
-    assert _SECRET not in masked or _SECRET in text.replace(log.MASK, "")
-    return f"{log.MASK in masked.replace(_SECRET, '')}"
+    assert _SECRET not in masked or _SECRET in text.replace(MASK, "")
+    return f"{MASK in masked.replace(_SECRET, '')}"
 
 
 def _interface() -> bytes:
