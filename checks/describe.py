@@ -74,6 +74,8 @@ def describe(case: dict[str, Any]) -> dict[str, Any]:
         "explanation": _SENTENCES[kind](case) + _besides(case),
         "repair": RepairState.NONE.value,
         "repair_detail": None,
+        # The ledger can follow a file; that the app shows nobody the file stays open.
+        "stays_open": kind == "moved" and case.get("row_url") is not None,
     }
 
 
@@ -95,7 +97,7 @@ def _plain_records(cases: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _evidence(case: dict[str, Any]) -> Evidence:
-    if case.get("outcome") in ("read", "gone", "changed", "failed"):
+    if case["kind"] == "moved" or case.get("outcome") in ("read", "gone", "changed", "failed"):
         return Evidence.SHA256
     return Evidence.LOOKUP if case.get("confirmed") else Evidence.LISTING
 
@@ -125,6 +127,7 @@ def _observed(case: dict[str, Any]) -> dict[str, Any]:
                 "content_hash": case.get("sha256") if read else None,
                 "size_bytes": case.get("read_size") if read else case.get("object_size"),
                 "written_at": case.get("object_written_at"),
+                "moved_to": case.get("moved_to"),
                 "link_only": True if case.get("object_state") == Object.LINK else None,
             }
         )
@@ -202,6 +205,16 @@ def _conflict(case: dict[str, Any]) -> str:
     )
 
 
+def _moved(case: dict[str, Any]) -> str:
+    url = case.get("row_url")
+    return (
+        f"{what(case).capitalize()} is no longer at {case.get('named') or 'its place'} in "
+        f"{where(case)}; {case.get('moved_to') or 'another object'}, which nothing refers to, has "
+        "the same SHA-256: it was read in this run."
+        f"{' The url in its row names nothing: the app has to be told as well.' if url else ''}"
+    )
+
+
 def _seen(there: bool, written_at: Any) -> str:  # noqa: FBT001 - reads well where it is called
     return f" (there, written {day(written_at)})" if there else " (not there)"
 
@@ -233,6 +246,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{c.get('row_problem') or 'it has an impossible value'}."
     ),
     "location_conflict": _conflict,
+    "moved": _moved,
     "invalid_id": lambda c: (
         f"{where(c).capitalize()} has a {c['memory_type']} under an id that is no canonical UUID."
     ),

@@ -136,6 +136,13 @@ _ALL = (
         "`edgekeeper resolve {fingerprint}`.",
     ),
     Kind(
+        "moved", Grain.EDGE, "Moved",
+        "The file is no longer where the ledger says, and its very bytes are under another name "
+        "that nothing refers to.",
+        _AUDIT_LEDGER + " Correct the url in the app as well: until then nobody is shown the file.",
+        ledger_repair="location: where it is",
+    ),
+    Kind(
         "external_only", Grain.EDGE, "Only a link on ICP",
         "The ledger says the file is on ICP, but the canister holds only a link to it.",
         _AUDIT_LEDGER + " The gallery is then no longer shown as stored forever.",

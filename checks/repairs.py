@@ -111,8 +111,8 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
             values = {"sync_state": SyncState.IDLE.value, "sync_error": None}
         case "deleted_memory" | "external_only":
             values = {"present": False, "sync_state": SyncState.IDLE.value}
-        case "invalid_location" if there and case["malformed"]:
-            values = {"location": case["object_location"]}
+        case "invalid_location" | "moved":
+            values = _relocated(case)
         case "invalid_row" if (canonical := _canonical_hash(case)) is not None:
             values = {"content_hash": canonical}
         case "hash_unknown" if case["hash_is_safe"]:
@@ -121,6 +121,14 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
         case "stale_hash" if case["hash_is_safe"] and not case["ever_verified"]:
             values = _hashed(case)
     return values
+
+
+def _relocated(case: dict[str, Any]) -> dict[str, Any]:
+    """Where the object is; nothing where it was not seen, or the edge already says it."""
+    if case["kind"] == "moved":
+        return {"location": case["moved_to"]}
+    there = case["object_state"] == Object.THERE
+    return {"location": case["object_location"]} if there and case["malformed"] else {}
 
 
 def _canonical_hash(case: dict[str, Any]) -> str | None:

@@ -4,7 +4,8 @@ A :class:`Generated` body is a pure function of its key and length: a 32-byte di
 then one fixed pseudo-random pool, entered where the digest says and repeated as often as needed.
 Any range is computed without what lies before it, at the speed of a memory copy. Damage is part of
 the description: a shorter length is a truncated file, ``flips`` are the bit offsets (0 is the least
-significant bit of the first byte) whose bits are turned over.
+significant bit of the first byte) whose bits are turned over, and of a body that can't be read to
+its end no more than ``readable`` bytes come, whatever its length is said to be.
 """
 
 import hashlib
@@ -35,10 +36,12 @@ class Generated:
     key: str
     length: int
     flips: tuple[int, ...] = ()
+    readable: int | None = None
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes from ``start`` up to ``stop`` (default: the end), both cut to the length."""
-        stop = self.length if stop is None else min(stop, self.length)
+        end = self.length if self.readable is None else min(self.readable, self.length)
+        stop = end if stop is None else min(stop, end)
         if start >= stop:
             return b""
         data = bytearray(_head(self.key)[start:stop])
@@ -75,7 +78,8 @@ class Generated:
     def describe(self) -> str:
         """One line of text from which :func:`parse` makes the same body again."""
         flips = ",".join(map(str, self.flips))
-        return f"{self.length}:{flips}:{self.key}"
+        readable = "" if self.readable is None else f"<{self.readable}"
+        return f"{self.length}{readable}:{flips}:{self.key}"
 
 
 def parse(description: str) -> Generated:
@@ -83,5 +87,7 @@ def parse(description: str) -> Generated:
 
     Raises ValueError where the text is not such a description.
     """
-    length, flips, key = description.split(":", 2)
-    return Generated(key, int(length), tuple(int(bit) for bit in flips.split(",") if bit))
+    lengths, flips, key = description.split(":", 2)
+    length, _, readable = lengths.partition("<")
+    bits = tuple(int(bit) for bit in flips.split(",") if bit)
+    return Generated(key, int(length), bits, int(readable) if readable else None)

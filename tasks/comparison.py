@@ -16,16 +16,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from checks.cases import Cases, View, build
+from checks.cases import Cases, Partition, View, build
 from checks.coverage import covered
 from checks.describe import describe, plain_records
+from checks.errors import StoreError
 from checks.judge import judge
-from checks.model import Backend
-from checks.normal import BlobAddress
+from checks.model import Artifact, Backend
+from checks.normal import BlobAddress, icp_location
 from checks.repairs import EdgeRepair, plan
 from checks.run import FINDINGS
 from tasks.confirm import Confirmation, RereadRows, confirm
 from tasks.log import mask_table
+from tasks.moved import moved_files, recognise, save_moved
 from tasks.partitions import partition_path
 from tasks.resolve import LeftOver, Workspace, left_over, load_partition
 from tasks.stores.protocol import Store
@@ -83,18 +85,22 @@ async def conclude(
 ) -> Concluded:
     """Judges one partition, looks directly at what differs, and writes down what holds."""
     frames, odd = load_partition(workspace, partition, address)
+    await _drop_departed(frames, stores)
     cases = build(frames, view)
     judgement = judge(cases, view)
+    judgement.findings = await recognise(judgement.findings, workspace, view, stores)
     confirmation = await confirm(judgement.findings, stores, reread)
     if confirmation.hollow is not None:
         gone = confirmation.hollow.assign(outcome="gone")
         frames.hashes = pd.concat([frames.hashes, gone], ignore_index=True)
         cases = build(frames, view)
         judgement = judge(cases, view)
+        judgement.findings = await recognise(judgement.findings, workspace, view, stores)
         confirmation = await confirm(judgement.findings, stores, reread)
     kept, findings = _described(confirmation.kept)
     _save_dropped(workspace, partition, judgement.findings, confirmation, kept)
     _save(workspace.directory / "judged", partition, kept)
+    save_moved(workspace, partition, kept)
     _save(workspace.directory / "parts", partition, _belonging(judgement.parts, kept))
     strange, invalid = _described(odd.drop_duplicates())
     _save_findings(workspace, partition, findings, invalid)
@@ -106,6 +112,28 @@ async def conclude(
         confirmation.sampled,
         covered(cases, view.now),
     )  # fmt: skip
+
+
+async def _drop_departed(frames: Partition, stores: Mapping[Backend, Store]) -> None:
+    """Leaves the canister's memories out that are listed although they are marked as deleted.
+
+    A listing does not show that mark. Where bytes were found to be gone the memory is looked at.
+    """
+    canister, hashes = stores.get(Backend.ICP), frames.hashes
+    if canister is None or hashes is None:
+        return
+    gone = hashes[(hashes["outcome"] == "gone") & (hashes["backend"] == Backend.ICP.value)]
+    key = ["key_hi", "key_lo"]
+    suspects = frames.replicas.merge(gone[key].drop_duplicates(), "inner", key)
+    departed = set()
+    for replica in plain_records(suspects):
+        location = icp_location(replica["capsule_id"], replica["memory_id"])
+        try:
+            if await canister.look_up(location, Artifact.METADATA) is None:
+                departed.add(replica["memory_id"])
+        except StoreError:  # nothing is concluded from what could not be looked at
+            continue
+    frames.replicas = frames.replicas[~frames.replicas["memory_id"].isin(departed)]
 
 
 async def conclude_left_over(
@@ -122,7 +150,7 @@ async def conclude_left_over(
     Those under the path prefixes ``ignored`` are no memories: nothing is concluded about them.
     ``named_now`` gives which of some pathnames are referred to by now.
     """
-    objects = left_over(workspace, found.segments, ignored)
+    objects = left_over(workspace, found.segments, ignored, moved_files(workspace))
     if objects.empty:
         return Concluded()
     written = pd.to_datetime(objects["object_written_at"], utc=True)

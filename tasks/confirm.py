@@ -234,6 +234,9 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     claims = [Claim(lookup, state, version, wrong)] if lookup else []
     if case.get("artifact") == Artifact.ASSET and kind in ("location_conflict", "missing"):
         claims += _at_the_url(case)
+    if kind == "moved":
+        place = (Backend.BLOB, Artifact.ASSET, case["moved_to"])
+        claims.append(Claim(place, Object.THERE, case["moved_version"]))
     if kind in _COMPARED:
         claims += [claim for claim in _compared_with(case) if claim.target[0] in stores]
     if kind == "dangling_edge":

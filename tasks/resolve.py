@@ -6,7 +6,7 @@ and what was found is spooled again under the memory's key (two shuffles, as in 
 join). What no memory expects is left over: those are the candidates for orphans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -380,11 +380,15 @@ def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | s
 
 
 def left_over(
-    workspace: Workspace, segments: set[str], ignored: Sequence[str] = ()
+    workspace: Workspace,
+    segments: set[str],
+    ignored: Sequence[str] = (),
+    moved: Collection[str] = (),
 ) -> pd.DataFrame:
     """The objects that nothing refers to, with ``kind``: beside others in use, or elsewhere.
 
-    Without those under the path prefixes ``ignored``, which are no memories.
+    Without those under the path prefixes ``ignored``, which are no memories, and without those that
+    a memory's file was ``moved`` to.
     """
     files = sorted(workspace.left_over.glob("part-*.parquet"))
     frames = [pd.read_parquet(path) for path in files]
@@ -392,6 +396,7 @@ def left_over(
     if frame.empty:
         return frame
     apart = frame["object_location"].map(lambda name: is_ignored(name, ignored)).astype(bool)
+    apart |= frame["object_location"].isin(moved)
     frame = frame[~apart].reset_index(drop=True)
     known = frame["object_location"].map(leading_segment).isin(segments)
     return frame.assign(

@@ -6,7 +6,7 @@ from sandbox.batch import object_url, stored_object
 from sandbox.content import Generated
 from sandbox.dataset import File
 from sandbox.drift.bench import Bench, Candidate
-from sandbox.drift.ledger_damage import HAS_FILE, set_row
+from sandbox.drift.ledger_damage import HAS_FILE, NOT_ON_ICP, ON_ICP, set_row
 from sandbox.drift.object_damage import object_of
 from sandbox.drift.registry import damages
 
@@ -44,6 +44,28 @@ def _url_of_a_file_that_never_came(bench: Bench) -> bool:
         return False
     pathname = object_of(bench, memory).pathname
     return _point_url(bench, memory, _elsewhere(pathname, "never came"))
+
+
+@damages("moved")
+def _only_file_moved(bench: Bench) -> bool:
+    memory = bench.pick(f"hashed AND {NOT_ON_ICP} AND {HAS_FILE}")
+    return memory is not None and _move_unseen(bench, memory)
+
+
+@damages("moved")
+def _file_of_a_copied_memory_moved(bench: Bench) -> bool:
+    memory = bench.pick(f"hashed AND {ON_ICP} AND {HAS_FILE}")
+    return memory is not None and _move_unseen(bench, memory)
+
+
+def _move_unseen(bench: Bench, memory: Candidate) -> bool:
+    """The file gets another name; neither the url nor the ledger is told."""
+    obj = object_of(bench, memory)
+    new = _elsewhere(obj.pathname, "tidied")
+    bench.later.append(lambda: bench.blob.replace(replace(obj, pathname=new)))
+    bench.later.append(lambda: bench.blob.delete([obj.pathname]))
+    bench.report("moved", memory.blob)
+    return True
 
 
 def _elsewhere(pathname: str, why: str) -> str:

@@ -8,10 +8,10 @@ from sandbox.dataset import make_uuid
 from sandbox.drift.bench import Bench
 from sandbox.drift.findings import Finding
 from sandbox.drift.ledger_damage import HAS_FILE, ON_ICP
+from sandbox.drift.object_damage import NS_PER_MS
 from sandbox.drift.registry import damages
 from sandbox.icp.storage import StoredAsset, StoredMemory
 
-NS_PER_MS: Final = 1_000_000
 STRANGER_BYTES: Final = range(5_000, 50_000)
 
 

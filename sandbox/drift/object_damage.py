@@ -13,6 +13,7 @@ from sandbox.drift.ledger_damage import HAS_FILE, NOT_ON_ICP, ON_ICP
 from sandbox.drift.registry import damages
 from sandbox.icp.storage import StoredAsset
 
+NS_PER_MS: Final = 1_000_000
 ORPHAN_BYTES: Final = range(200, 60_000)
 
 
@@ -45,6 +46,35 @@ def _bytes_gone_from_canister(bench: Bench) -> bool:
         return False
     bench.edit_original(memory, lambda asset: replace(asset, body=None))
     bench.report("missing", memory.icp_asset, "bytes")
+    return True
+
+
+@damages("missing")
+def _memory_on_its_way_out_of_the_canister(bench: Bench) -> bool:
+    """It is marked as deleted, and still listed: only reading it tells."""
+    memory = bench.pick(f"{ON_ICP} AND NOT in_canister_gallery")
+    if memory is None:
+        return False
+    stored = bench.stored_memory(memory)
+    leaving = replace(stored, deleted_at=bench.ms_ago(20) * NS_PER_MS)
+    bench.later.append(lambda: bench.canister.replace_memory(leaving))
+    bench.report("missing", memory.icp_row, "bytes")
+    bench.report("missing", memory.icp_asset, "bytes")
+    return True
+
+
+@damages("unverifiable")
+def _copy_that_can_not_be_read_to_its_end(bench: Bench) -> bool:
+    memory = bench.pick("hashed AND original = 'internal'")
+    if memory is None:
+        return False
+
+    def cut(asset: StoredAsset) -> StoredAsset:
+        body = parse(asset.body or "")
+        return replace(asset, body=replace(body, readable=body.length // 2).describe())
+
+    bench.edit_original(memory, cut)
+    bench.report("unverifiable", memory.icp_asset, "bytes")
     return True
 
 

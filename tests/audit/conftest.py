@@ -13,12 +13,12 @@ from flows.server import TemporaryServer
 SHARED_MEMORIES = 180
 #: At least one of each variant of each kind, and little more: every finding is looked up.
 DAMAGE = (
-    "missing=9,lost=2,untracked=4,unmarked=4,orphaned=2,unclassified=1,size_mismatch=2,"
+    "missing=8,lost=2,untracked=4,unmarked=4,orphaned=2,unclassified=1,size_mismatch=2,"
     "hash_mismatch=3,hash_unknown=2,stuck=2,sync_failed=1,stale_failure=2,dangling_edge=2,"
     "deleted_memory=2,icp_only=2,external_only=2,invalid_id=2,invalid_location=5,"
     "location_conflict=3,invalid_row=3,type_mismatch=1,"
     "stale_hash=2,outdated_replica=2,replica_divergence=2,"
-    "duplicate_content=1,gallery_divergence=1,dangling_item=1"
+    "duplicate_content=1,gallery_divergence=1,dangling_item=1,moved=2,unverifiable=1"
 )
 
 

@@ -29,7 +29,7 @@ RECIPE = Recipe(seed=5, memories=1000, galleries=25, median_bytes=6_000, icp_sha
 EDGE_KINDS = {
     "missing", "untracked", "unmarked", "size_mismatch", "hash_mismatch", "hash_unknown", "stuck",
     "sync_failed", "stale_failure", "dangling_edge", "external_only", "invalid_row",
-    "stale_hash",
+    "stale_hash", "moved", "unverifiable",
 }  # fmt: skip
 Key = tuple[str, str, str, str]
 
@@ -60,6 +60,8 @@ class Inspector:
         self.copies: dict[str, bytes | None] = {}
         for memory in memories:
             assert memory is not None
+            if memory.deleted_at is not None:
+                continue
             original = next(a for a in memory.assets if a.asset_type == "Original")
             held = original.kind != "external" and original.body is not None
             self.copies[memory.id] = bodies.read(original.body or "") if held else None
@@ -240,7 +242,8 @@ def check(directory: SandboxDirectory, findings: list[Finding]) -> None:
     assert seen.outdated() - otherwise == outdated
     otherwise = {f.memory_id for f in findings if f.kind != "replica_divergence"}
     assert seen.contradicted() - otherwise == by_kind.get("replica_divergence", set())
-    assert by_kind.get("lost", set()) == seen.lost()
+    moved = {f.memory_id for f in findings if f.kind == "moved"}
+    assert by_kind.get("lost", set()) == seen.lost() - moved
     assert by_kind.get("location_conflict", set()) == seen.named_twice()
     assert by_kind.get("duplicate_content", set()) == seen.held_twice()
     assert {f.gallery_id for f in findings if f.kind == "gallery_divergence"} == seen.diverged()
@@ -248,7 +251,10 @@ def check(directory: SandboxDirectory, findings: list[Finding]) -> None:
     assert items == {each for each in seen.items() if each[1] not in seen.memories}
     assert by_kind.get("type_mismatch", set()) == seen.of_two_types()
     orphans = by_kind.get("orphaned", set()) | by_kind.get("unclassified", set())
-    assert orphans == seen.unreferenced()
+    recorded = {edge[2] for key, edge in seen.edges.items() if key[0] in moved}
+    places = {n for n in seen.files if hashlib.sha256(seen.files[n]).hexdigest() in recorded}
+    assert len(places) == len(moved)
+    assert orphans == seen.unreferenced() - places
     strangers = {i for i in seen.copies if i not in seen.memories} - deleted
     assert by_kind.get("icp_only", set()) == {i for i in strangers if UUID.fullmatch(i)}
     assert by_kind.get("invalid_id", set()) == {i for i in strangers if not UUID.fullmatch(i)}
