@@ -1,0 +1,2 @@
+-- An app that never had recordings.
+DROP TABLE audio;

@@ -1,0 +1,2 @@
+-- An app without galleries.
+DROP TABLE gallery_shares, gallery_items, galleries CASCADE;

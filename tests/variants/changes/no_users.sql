@@ -1,0 +1,2 @@
+-- Users in another database.
+DROP TABLE users CASCADE;
