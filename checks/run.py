@@ -298,6 +298,16 @@ FINDINGS = pa.schema(
 OPTIONAL = ("acknowledged_until", "stays_open", "acknowledged_reason", "woken")
 
 
+class LegacyRows(_Part):
+    """What a back-fill found odd about the app's rows; ``samples`` are ``type id``."""
+
+    kind: str
+    count: int
+    samples: tuple[str, ...] = ()
+    meaning: str
+    next_step: str
+
+
 class RunRecord(_Part):
     """Everything a run has to say. The first fields, in this order, are the contract.
 
@@ -305,7 +315,8 @@ class RunRecord(_Part):
     ``findings`` is too short for; ``inconclusive`` holds a sentence for each reason why the run
     can't conclude (a breaker that refused, a capsule that could not be read); ``breaker`` one for
     each store whose breaker trips, also where no repair was asked for; ``error`` what a failed run
-    failed of; ``interrupted`` marks one that was stopped and can be resumed.
+    failed of; ``interrupted`` marks one that was stopped and can be resumed; ``legacy`` what a
+    back-fill found odd about the app's rows.
     """
 
     schema_: Literal["edgekeeper.run/1"] = Field(
@@ -341,6 +352,7 @@ class RunRecord(_Part):
     stages: tuple[Stage, ...] = ()
     settings: dict[str, str] = Field(default_factory=dict)
     limits: dict[str, str | int | float | None] = Field(default_factory=dict)
+    legacy: tuple[LegacyRows, ...] = ()
 
     @property
     def breaker_to_come(self) -> tuple[str, ...]:
@@ -359,8 +371,8 @@ class RunRecord(_Part):
         body = self.model_dump(mode="json", by_alias=True)
         if not self.findings_truncated:
             del body["findings_truncated"]
-        for part in ("gallery", "store_forever"):
-            if body[part] is None:
+        for part in ("gallery", "store_forever", "legacy"):
+            if not body[part]:
                 del body[part]
         for finding in body["findings"]:
             for optional in OPTIONAL:

@@ -3,42 +3,43 @@
 Two passes over the spooled inventories, partition by partition, so that memory stays flat. The
 first goes by memory: its row, a note's text, and what the canister has of it; on the way the
 pathnames that the rows' URLs name are spread by the pathname's key. The second meets these with the
-blob inventory. Every batch is a short transaction that inserts what is not there yet and nothing
-else: interrupted and run again, it goes on where it was.
+blob inventory. Edges are inserted where there are none and nothing else is written: interrupted and
+run again, it goes on where it was.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
-from psycopg import sql
-from pyarrow import csv
 
+from checks.legacy import SAMPLES, URL_KINDS, LegacyFact
 from checks.model import Artifact, Backend, MemoryType
 from checks.normal import BlobAddress, LocationProblem, icp_location, is_uuid
 from tasks.app_tables import AppTables, find_app_tables
 from tasks.blob_names import pathnames
-from tasks.database import Connection, transaction, translated
+from tasks.database import Connection, translated
+from tasks.edge_writer import BATCH, EDGE, EdgeWriter, Told, in_order
 from tasks.join_keys import text_keys
-from tasks.lease import Fence, check_fence
-from tasks.ledger import ledger_parts
+from tasks.lease import Fence
 from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition
-from tasks.queries import query
 
-BATCH = 10_000
 _KEY = ["key_hi", "key_lo"]
-_EDGE = ["row_id", "memory_id", "artifact", "backend", "present", "location", "content_hash",
-         "size_bytes", "last_synced_at"]  # fmt: skip
-_TYPES = {"present": pa.bool_(), "size_bytes": pa.int64(), "last_synced_at": pa.timestamp("us")}
+_MEMORY = ["row_id", "memory_id", "memory_type"]
 #: What the second pass needs of a memory whose URL names a blob.
 _NAMED = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64())]
-    + [(name, pa.string()) for name in ("row_id", "memory_id", "memory_type", "location")]
+    + [(name, pa.string()) for name in (*_MEMORY, "location")]
+    + [("on_icp", pa.bool_()), ("young", pa.bool_())]
 )
+#: Assets that were promised by their row's URL and that no store holds.
+LOST = ["memory_id", "memory_type", "location"]
+#: Which of some pathnames a direct look found: True there, False not there; left out: no answer.
+LookUp = Callable[[Sequence[str]], Mapping[str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,12 @@ class Inventories:
         icp: ``ICP_INVENTORY``, with as many partitions as ``neon``; None where not configured.
         address: which URLs are the blob store's own.
         blob_complete: whether the listing of the blob store proves absence.
+        icp_complete: whether it is known of every memory whether the canister holds it.
         hashes: what reading the bytes gave, with the columns ``memory_id``, ``memory_type``,
             ``backend``, ``outcome`` (``read`` or ``gone``), ``sha256`` and ``read_size`` (bytes);
             a frame or None.
+        look_up: asks the blob store about files that its listing lacks; None: it is believed.
+        grace_after: rows written later than this may still be waiting for their file.
     """
 
     neon: Path
@@ -61,7 +65,10 @@ class Inventories:
     icp: Path | None = None
     address: BlobAddress | None = None
     blob_complete: bool = False
+    icp_complete: bool = False
     hashes: pd.DataFrame | None = None
+    look_up: LookUp | None = None
+    grace_after: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -70,26 +77,28 @@ class BackfillReport:
 
     Attributes:
         memories: rows that were looked at.
-        inserted: edges made, by (artifact, backend).
+        inserted: edges made in all of the run, by artifact and backend.
         already_there: edges that were there before (or whose memory went away meanwhile).
-        unusable_urls: rows whose URL names nothing in the store, by problem.
-        blob_gone: rows whose blob is not in the store; their edge says so.
-        blob_unknown: rows whose blob was not seen by a listing that proves no absence: no edge.
-        invalid_ids: rows whose id is no UUID, which the ledger can't hold.
-        type_mismatches: memories that the canister has under another type: no canister edges.
+        legacy: what was odd about the rows, by the kinds of ``checks.legacy.LEGACY``.
+        lost: frame with the columns ``LOST``.
     """
 
     memories: int = 0
-    inserted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    inserted: Counter[str] = field(default_factory=Counter)
     already_there: int = 0
-    unusable_urls: Counter[LocationProblem] = field(default_factory=Counter)
-    blob_gone: int = 0
-    blob_unknown: int = 0
-    invalid_ids: int = 0
-    type_mismatches: int = 0
+    legacy: dict[str, LegacyFact] = field(default_factory=dict)
+    lost: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=LOST))
 
+    def note(self, kind: str, rows: pd.DataFrame) -> None:
+        """Counts ``rows`` (``row_id``, ``memory_type``) as one kind of dirt."""
+        if not rows.empty:
+            some = rows.head(SAMPLES)
+            names = (some["memory_type"] + " " + some["row_id"]).tolist()
+            self.legacy.setdefault(kind, LegacyFact()).add(len(rows), names)
 
-Progress = Callable[[str, BackfillReport], None]
+    def count(self, kind: str) -> int:
+        """How many rows are of one kind."""
+        return self.legacy[kind].count if kind in self.legacy else 0
 
 
 def backfill_edges(
@@ -99,42 +108,42 @@ def backfill_edges(
     work: Path,
     *,
     batch: int = BATCH,
-    progress: Progress = lambda _unit, _report: None,
-    done: Collection[str] = (),
+    told: Told = lambda _edges: None,
 ) -> BackfillReport:
     """Makes the edges of all observed memories; those that are there are never touched.
 
     Args:
         conn: a connection that is not in a transaction.
-        fence: the lease under which it is written; the run under which it is journaled.
+        fence: the lease under which it is written; the run under which it is journaled, and whose
+            marks say where a killed one was.
         inventories: what was observed.
         work: a directory for what goes from the first pass to the second; it may be deleted after.
-        batch: edges per transaction.
-        progress: called after each unit (``memories/<n>`` or ``blobs/<n>``) with its name.
-        done: units that an interrupted run finished: their edges are not sent again.
+        batch: edges per transaction, or a few more, since a memory's edges stay together.
+        told: called with how many edges were dealt with.
     """
     with translated():
         tables = find_app_tables(conn)
     report = BackfillReport()
-    writer = _EdgeWriter(conn, fence, tables, report, hashes=inventories.hashes, batch=batch)
-    neon = partition_files(inventories.neon)
+    writer = EdgeWriter(conn, fence, tables, batch=batch, told=told)
     blobs = len(partition_files(inventories.blob)) if inventories.blob else 1
     with PartitionWriter(work, _NAMED, blobs) as named:
-        for number in range(len(neon)):
-            unit = f"memories/{number}"
+        for number in range(len(partition_files(inventories.neon))):
             rows = _memories(inventories, number, tables, report)
-            if unit not in done:
-                writer.write(_memory_edges(rows))
-                writer.write(_icp_edges(rows, inventories, number, report))
+            on_icp = _icp_edges(rows, inventories, number, report)
+            edges = pd.concat([_memory_edges(rows), on_icp])
+            writer.write(f"memories/{number}", _to_write(edges, inventories))
             if inventories.address is not None:
-                _name_blobs(rows, inventories.address, named, report)
-            progress(unit, report)
+                _name_blobs(rows, on_icp, inventories, named, report)
+    lost = []
     for number in range(blobs if inventories.blob else 0):
-        unit = f"blobs/{number}"
-        edges = _blob_edges(inventories, work, number, report)
-        if unit not in done:
-            writer.write(edges)
-        progress(unit, report)
+        edges = _to_write(_blob_edges(inventories, work, number, report), inventories)
+        writer.write(f"blobs/{number}", edges)
+        lost.append(_lost(edges, inventories))
+    writer.forget_marks()
+    report.lost = pd.concat(lost, ignore_index=True) if lost else report.lost
+    for mark in writer.marks.values():
+        report.inserted.update(mark.inserted)
+        report.already_there += mark.already_there
     return report
 
 
@@ -147,19 +156,21 @@ def _memories(
     rows["memory_id"] = rows["row_id"]
     if tables.ledger().type_of("memory_id") == "uuid":
         good = rows["row_id"].map(is_uuid).astype(bool)
-        report.invalid_ids += int((~good).sum())
+        report.note("id_not_uuid", rows[~good])
         rows = rows[good].copy()
         rows["memory_id"] = rows["row_id"].str.lower()
-    return rows.sort_values("memory_id")  # neighbours share index pages
+        report.note("id_not_canonical", rows[rows["memory_id"] != rows["row_id"]])
+    report.note("no_time", rows[rows["created_at"].isna()])
+    return rows
 
 
 def _memory_edges(rows: pd.DataFrame) -> pd.DataFrame:
     """(metadata, neon-db) of every memory, and (asset, neon-db) of every note that has a text."""
-    metadata = rows[["row_id", "memory_id", "memory_type"]].assign(
+    metadata = rows[_MEMORY].assign(
         artifact=Artifact.METADATA.value, backend=Backend.NEON.value, present=True
     )
     notes = rows[(rows["memory_type"] == MemoryType.NOTE.value) & rows["content_size"].notna()]
-    texts = notes[["row_id", "memory_id", "memory_type"]].assign(
+    texts = notes[_MEMORY].assign(
         artifact=Artifact.ASSET.value,
         backend=Backend.NEON.value,
         present=True,
@@ -174,14 +185,15 @@ def _icp_edges(
 ) -> pd.DataFrame:
     """(metadata, icp-canister), and (asset, icp-canister) where the canister has the asset."""
     if inventories.icp is None:
-        return rows.iloc[:0]
+        return rows[_MEMORY].iloc[:0].assign(artifact=None)
     seen = _frame(inventories.icp, number).drop(columns=["created_at", "version"])
     seen = seen.sort_values("asset_there", ascending=False).drop_duplicates(_KEY)
     both = rows.merge(seen, on=_KEY, suffixes=("", "_there"))
-    report.type_mismatches += int((both["memory_type"] != both["memory_type_there"]).sum())
-    both = both[both["memory_type"] == both["memory_type_there"]]
+    alike = both["memory_type"] == both["memory_type_there"]
+    report.note("type_mismatch", both[~alike])
+    both = both[alike]
     places = zip(both["capsule_id"], both["memory_id_there"], strict=True)
-    metadata = both[["row_id", "memory_id", "memory_type"]].assign(
+    metadata = both[_MEMORY].assign(
         artifact=Artifact.METADATA.value,
         backend=Backend.ICP.value,
         present=True,
@@ -193,19 +205,50 @@ def _icp_edges(
 
 
 def _name_blobs(
-    rows: pd.DataFrame, address: BlobAddress, named: PartitionWriter, report: BackfillReport
+    rows: pd.DataFrame,
+    on_icp: pd.DataFrame,
+    inventories: Inventories,
+    named: PartitionWriter,
+    report: BackfillReport,
 ) -> None:
-    """Spreads the rows by the pathnames that their URLs name; counts those that name none."""
+    """Spreads the rows by the pathnames that their URLs name; notes those that name none."""
+    assert inventories.address is not None  # noqa: S101 - only called with one
     rows = rows[rows["memory_type"] != MemoryType.NOTE.value]
     urls = rows["url"].astype(object).where(rows["url"].notna(), None)
-    names = pathnames(address, urls.tolist())
-    report.unusable_urls.update(name for name in names if isinstance(name, LocationProblem))
+    names = pathnames(inventories.address, urls.tolist())
     good = [not isinstance(name, LocationProblem) for name in names]
+    _note_urls(rows, urls, names, report)
     locations = [str(name) for name, usable in zip(names, good, strict=True) if usable]
     high, low = text_keys(locations)
-    columns = rows.loc[good, ["row_id", "memory_id", "memory_type"]]
-    frame = columns.assign(location=locations, key_hi=high, key_lo=low)
+    usable = rows.loc[good]
+    held = on_icp.loc[on_icp["artifact"] == Artifact.ASSET.value, "memory_id"]
+    since = inventories.grace_after
+    young = usable["written_at"] > pd.Timestamp(since) if since else False
+    frame = usable[_MEMORY].assign(
+        location=locations, key_hi=high, key_lo=low,
+        on_icp=usable["memory_id"].isin(held), young=young,
+    )  # fmt: skip
     named.write(pa.Table.from_pandas(frame[_NAMED.names], schema=_NAMED, preserve_index=False))
+
+
+def _note_urls(
+    rows: pd.DataFrame,
+    urls: "pd.Series[Any]",
+    names: Sequence[str | LocationProblem],
+    report: BackfillReport,
+) -> None:
+    """Notes what is odd about the rows' URLs."""
+    found = pd.Series(
+        [URL_KINDS[name] if isinstance(name, LocationProblem) else None for name in names],
+        index=rows.index, dtype=object,
+    )  # fmt: skip
+    found = found.mask((found == "url_null") & urls.notna(), "url_empty")
+    for kind, some in rows.groupby(found):
+        report.note(str(kind), some)
+    text = urls[found.isna()].astype(str)
+    plain = rows.loc[text.index]
+    report.note("url_with_query", plain[text.str.contains(r"[?#]", regex=True)])
+    report.note("url_percent_encoded", plain[text.str.contains("%", regex=False)])
 
 
 def _blob_edges(
@@ -215,16 +258,62 @@ def _blob_edges(
     assert inventories.blob is not None  # noqa: S101 - only called with one
     rows = _frame(work, number)
     seen = _frame(inventories.blob, number)[[*_KEY, "size", "written_at"]].drop_duplicates(_KEY)
-    met = rows.merge(seen, on=_KEY, how="left", indicator="there").sort_values("memory_id")
+    met = rows.merge(seen, on=_KEY, how="left", indicator="there")
     met["present"] = met["there"] == "both"
-    absent = int((~met["present"]).sum())
-    if inventories.blob_complete:
-        report.blob_gone += absent
-    else:
-        report.blob_unknown += absent
-        met = met[met["present"]]
     met = met.rename(columns={"size": "size_bytes", "written_at": "last_synced_at"})
+    shared = met["location"].duplicated(keep=False)
+    report.note("blob_shared", met[shared].drop_duplicates("location"))
+    met = _without_doubt(met, inventories, report)
     return met.assign(artifact=Artifact.ASSET.value, backend=Backend.BLOB.value)
+
+
+def _without_doubt(
+    met: pd.DataFrame, inventories: Inventories, report: BackfillReport
+) -> pd.DataFrame:
+    """Without those whose absence is not certain: of these no edge is made."""
+    absent = met[~met["present"]]
+    if inventories.blob_complete and inventories.look_up is not None and not absent.empty:
+        answers = inventories.look_up(absent["location"].unique().tolist())
+    else:
+        answers = dict.fromkeys(absent["location"], False) if inventories.blob_complete else {}
+    gone = absent["location"].map(lambda name: answers.get(name) is False).astype(bool)
+    young = absent["young"].astype(bool)
+    report.note("blob_unknown", absent[~gone])
+    report.note("blob_in_flight", absent[gone & young])
+    report.note("blob_gone", absent[gone & ~young])
+    return met.drop(index=absent.index[~gone | young])
+
+
+def _lost(edges: pd.DataFrame, inventories: Inventories) -> pd.DataFrame:
+    """The assets that were promised and that no store holds."""
+    if inventories.icp is not None and not inventories.icp_complete:
+        return edges.iloc[:0][LOST]
+    return edges[~edges["present"].astype(bool) & ~edges["on_icp"].astype(bool)][LOST]
+
+
+def _to_write(edges: pd.DataFrame, inventories: Inventories) -> pd.DataFrame:
+    """The edges in their order, corrected by what reading the bytes gave.
+
+    Bytes that were read count, not what a listing or an uploader said of them. A blob that was
+    gone is marked so; of an asset that the canister only claims to have no edge is made.
+    """
+    extra = [name for name in ("on_icp", "young") if name in edges]
+    edges = in_order(edges.reindex(columns=["memory_type", *EDGE, *extra]))
+    hashes = inventories.hashes
+    if hashes is None or hashes.empty or edges.empty:
+        return edges
+    key = ["memory_id", "memory_type", "backend"]
+    known = hashes[[*key, "outcome", "sha256", "read_size"]].drop_duplicates(key)
+    merged = edges.merge(known, on=key, how="left")
+    assets = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
+    for column, read in (("content_hash", "sha256"), ("size_bytes", "read_size")):
+        better = merged[read].astype(object)
+        use = assets & (merged["outcome"] == "read") & better.notna()
+        merged[column] = better.where(use, merged[column].astype(object))
+    gone = assets & (merged["outcome"] == "gone")
+    merged.loc[gone, "present"] = False
+    merged.loc[gone, ["content_hash", "size_bytes", "last_synced_at"]] = None
+    return merged[~(gone & (merged["backend"] == Backend.ICP.value))]
 
 
 def _frame(directory: Path, number: int) -> pd.DataFrame:
@@ -234,93 +323,6 @@ def _frame(directory: Path, number: int) -> pd.DataFrame:
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     table = read_partition(directory, number)
     return cast("pd.DataFrame", table.to_pandas(types_mapper=nullable.get))
-
-
-class _EdgeWriter:
-    """Sends frames of edges to Postgres in batches and counts what became of them."""
-
-    def __init__(
-        self,
-        conn: Connection,
-        fence: Fence,
-        tables: AppTables,
-        report: BackfillReport,
-        *,
-        hashes: pd.DataFrame | None,
-        batch: int,
-    ) -> None:
-        self._conn = conn
-        self._fence = fence
-        self._tables = tables
-        self._hashes = hashes
-        self._batch = batch
-        self._report = report
-
-    def write(self, edges: pd.DataFrame) -> None:
-        """Inserts the edges that are not there yet."""
-        for memory_type, group in self._read(edges).groupby("memory_type"):
-            for start in range(0, len(group), self._batch):
-                self._insert(str(memory_type), group.iloc[start : start + self._batch])
-
-    def _read(self, edges: pd.DataFrame) -> pd.DataFrame:
-        """The edges, corrected by what reading the bytes gave.
-
-        Bytes that were read count, not what a listing or an uploader said of them. A blob that was
-        gone is marked so; of an asset that the canister only claims to have no edge is made.
-        """
-        edges = edges.reindex(columns=["memory_type", *_EDGE])
-        if self._hashes is None or self._hashes.empty or edges.empty:
-            return edges
-        key = ["memory_id", "memory_type", "backend"]
-        known = self._hashes[[*key, "outcome", "sha256", "read_size"]].drop_duplicates(key)
-        merged = edges.merge(known, on=key, how="left")
-        assets = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
-        for column, read in (("content_hash", "sha256"), ("size_bytes", "read_size")):
-            better = merged[read].astype(object)
-            use = assets & (merged["outcome"] == "read") & better.notna()
-            merged[column] = better.where(use, merged[column].astype(object))
-        gone = assets & (merged["outcome"] == "gone")
-        merged.loc[gone, "present"] = False
-        merged.loc[gone, ["content_hash", "size_bytes", "last_synced_at"]] = None
-        return merged[~(gone & (merged["backend"] == Backend.ICP.value))]
-
-    def _insert(self, memory_type: str, edges: pd.DataFrame) -> None:
-        """One short transaction."""
-        memories = self._tables.memories[MemoryType(memory_type)]
-        id_column = memories.required_column("id")
-        parts: dict[str, sql.Composable] = {
-            **ledger_parts(self._tables.ledger()),
-            "memories": memories.identifier,
-            "memory_type": sql.Literal(memory_type),
-            "id": sql.Identifier(id_column),
-            "row_id_type": sql.SQL(memories.columns[id_column]),
-        }
-        with transaction(self._conn):
-            check_fence(self._conn, self._fence)
-            self._conn.execute(query("queries/backfill", "batch", **parts))
-            with self._conn.cursor() as cursor:
-                with cursor.copy(query("queries/backfill", "fill")) as copy:
-                    copy.write(_as_csv(edges))
-                insert = query("queries/backfill", "insert", **parts)
-                made = cursor.execute(insert, {"run_id": self._fence.run_id}).fetchall()
-        for artifact, backend, count in made:
-            self._report.inserted[artifact, backend] += count
-        self._report.already_there += len(edges) - sum(count for _, _, count in made)
-
-
-def _as_csv(edges: pd.DataFrame) -> memoryview:
-    """Edges as COPY takes them: nothing for null, a quoted text for a text."""
-    arrays = [_column(edges[name], _TYPES.get(name, pa.string())) for name in _EDGE]
-    sink = pa.BufferOutputStream()
-    csv.write_csv(pa.table(arrays, names=_EDGE), sink, csv.WriteOptions(include_header=False))
-    return memoryview(sink.getvalue())
-
-
-def _column(values: "pd.Series[Any]", kind: Any) -> Any:
-    """A column of a frame as an array; times lose their zone, which is UTC."""
-    if pa.types.is_timestamp(kind):
-        values = pd.to_datetime(values, utc=True).dt.tz_localize(None)
-    return pa.Array.from_pandas(values, type=kind)
 
 
 def units(inventories: Inventories) -> Iterator[str]:

@@ -18,7 +18,7 @@ def backfill(
         typer.Option("--hash/--no-hash", help="Download and hash the blobs while at it."),
     ] = False,
     batch: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Memories in one transaction.")
+        int, typer.Option(min=1, max=100_000, help="Edges in one transaction.")
     ] = 5_000,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin again instead of where the last one ended.")
@@ -33,8 +33,8 @@ def backfill(
 
     Example: edgekeeper backfill --hash --batch 1000
 
-    Exit codes: 0 done; 1 done, rows were found that need a person; 2 usage or settings; 3 a store
-    could not be reached; 4 another run holds the lock; 5 internal error; 130 interrupted.
+    Exit codes: 0 done; 1 done, and files are lost that no store holds; 2 usage or settings; 3 a
+    store could not be reached; 4 another run holds the lock; 5 internal error; 130 interrupted.
     """
     record = run_backfill(out, hash_content=hash_content, batch=batch, restart=restart)
     return finish(out, record)
@@ -61,6 +61,12 @@ def finish(out: Output, record: dict[str, Any]) -> int:
     done = [f"{name}: {n:,}" for name, n in run.limits.items() if isinstance(n, int) and n]
     if done:
         out.say(" · ".join(done))
+    if run.legacy:
+        out.table(
+            ("rows", "what", "for example", "what to do"),
+            [(f"{each.count:,}", each.meaning, next(iter(each.samples), None), each.next_step)
+             for each in run.legacy],
+        )  # fmt: skip
     if run.counts:
         out.table(("finding", "count"), sorted(run.counts.items()))
     if run.report:

@@ -60,6 +60,7 @@ def _lines(out: Output) -> Iterator[None]:
     from tasks import progress  # noqa: PLC0415
 
     done: dict[str, int] = {}
+    began: dict[str, float] = {}
     said: dict[str, float] = {}
     lock = Lock()
 
@@ -67,11 +68,24 @@ def _lines(out: Output) -> Iterator[None]:
         with lock:
             done[work] = done.get(work, 0) + by
             now = time.monotonic()
+            began.setdefault(work, now)
             if now - said.setdefault(work, now) < LINE_EVERY:
                 return
             said[work] = now
             share = f" of {total:,} ({100 * done[work] / total:.0f} %)" if total else ""
-            out.progress(f"{work}: {done[work]:,}{share}")
+            out.progress(
+                f"{work}: {done[work]:,}{share}{_pace(done[work], total, now - began[work])}"
+            )
 
     progress.listen(told)
     yield
+
+
+def _pace(done: int, total: int | None, seconds: float) -> str:
+    """How fast work goes, and how much longer it takes where its end is known."""
+    rate = done / seconds
+    if rate < 1:
+        return ""
+    left = max((total or 0) - done, 0) / rate
+    minutes, rest = divmod(round(left), 60)
+    return f", {rate:,.0f}/s" + (f", {minutes}:{rest:02d} left" if total else "")

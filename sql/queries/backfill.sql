@@ -35,3 +35,21 @@ journal AS (
     HAVING count(*) > 0
 )
 SELECT artifact, backend, count(*) FROM made GROUP BY artifact, backend;
+
+-- name: mark
+-- How far a unit has come, kept with what it wrote.
+INSERT INTO audit.checkpoint AS c (run_id, stage, state)
+VALUES (%(run_id)s, 'fill ' || %(unit)s, %(state)s)
+ON CONFLICT (run_id, stage) DO UPDATE SET state = excluded.state, at = clock_timestamp();
+
+-- name: marks
+-- How far each unit of a run has come; none where the run was reverted, which has to begin anew.
+SELECT substr(c.stage, length('fill ') + 1), c.state
+FROM audit.checkpoint AS c
+WHERE c.run_id = %(run_id)s AND starts_with(c.stage, 'fill ') AND NOT EXISTS (
+    SELECT FROM audit.repair AS r WHERE r.run_id = c.run_id AND r.reverted_at IS NOT NULL
+);
+
+-- name: forget_marks
+-- All is written: nobody goes on from anywhere.
+DELETE FROM audit.checkpoint WHERE run_id = %(run_id)s AND starts_with(stage, 'fill ');

@@ -1,8 +1,10 @@
 """The back-fill makes an edge for everything observed, once, and can be undone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pandas as pd
@@ -10,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
-from checks.normal import BlobAddress, LocationProblem
-from tasks.backfill import BackfillReport, Inventories, backfill_edges, units
+from checks.normal import BlobAddress
+from tasks.backfill import BackfillReport, Inventories, backfill_edges
 from tasks.database import Connection, connect, connector
 from tasks.join_keys import memory_keys, text_keys
 from tasks.journal import revert_run
@@ -100,19 +102,62 @@ def test_everything_that_was_observed_gets_its_edge_and_only_once(
     legacy: Connection, fence: Fence, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
-    names: list[str] = []
-    report = backfill_edges(
-        legacy, fence, seen, tmp_path / "work", progress=lambda unit, _: names.append(unit)
-    )
+    told: list[int] = []
+    report = backfill_edges(legacy, fence, seen, tmp_path / "work", told=told.append)
     assert edges(legacy) == EXPECTED
-    assert names == list(units(seen))
+    assert sum(told) == len(EXPECTED)
     assert report.memories == 4
-    assert report.inserted[("metadata", "neon-db")] == 4
-    assert report.unusable_urls == {LocationProblem.FOREIGN: 1}
-    assert (report.blob_gone, report.type_mismatches, report.already_there) == (1, 1, 0)
+    assert report.inserted["metadata neon-db"] == 4
+    assert {kind: fact.count for kind, fact in report.legacy.items()} == {
+        "url_foreign": 1, "url_percent_encoded": 1, "blob_gone": 1, "type_mismatch": 1,
+    }  # fmt: skip
+    assert report.legacy["url_foreign"].samples == [f"image {FOREIGN}"]
+    assert report.already_there == 0
     again = backfill_edges(legacy, fence, seen, tmp_path / "work")
     assert (again.inserted.total(), again.already_there) == (0, len(EXPECTED))
     assert edges(legacy) == EXPECTED
+
+
+def test_a_file_that_no_store_holds_is_lost_unless_the_canister_was_not_seen_whole(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    unknown = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    assert unknown.lost.empty
+    whole = replace(seen, icp_complete=True)
+    report = backfill_edges(legacy, fence, whole, tmp_path / "work")
+    assert report.lost.to_dict("records") == [
+        {"memory_id": GONE, "memory_type": "image", "location": "b"}
+    ]
+
+
+@pytest.mark.parametrize("answer", [{"b": True}, {}])
+def test_a_file_that_the_listing_lacks_is_gone_only_if_a_direct_look_says_so(
+    answer: dict[str, bool], legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def look_up(locations: Sequence[str]) -> dict[str, bool]:
+        asked.extend(locations)
+        return answer
+
+    seen = replace(observe(legacy, tmp_path), icp_complete=True, look_up=look_up)
+    report = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    assert asked == ["b"]
+    assert report.lost.empty
+    assert (report.count("blob_gone"), report.count("blob_unknown")) == (0, 1)
+    assert edges(legacy) == EXPECTED - {(GONE, "asset", "vercel-blob", False, "b", None)}
+
+
+def test_a_row_that_may_still_be_waiting_for_its_file_gets_no_edge_of_absence(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    seen = replace(observe(legacy, tmp_path), icp_complete=True, grace_after=since)
+    report = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    assert report.lost.empty
+    assert report.count("blob_in_flight") == 1
+    assert (GONE, "asset", "vercel-blob", False, "b", None) not in edges(legacy)
 
 
 def test_an_edge_that_is_there_is_never_overwritten(
@@ -134,7 +179,7 @@ def test_a_listing_that_proves_no_absence_makes_no_edge_of_absence(
     seen = observe(legacy, tmp_path)
     partial = Inventories(seen.neon, seen.blob, seen.icp, ADDRESS, blob_complete=False)
     report = backfill_edges(legacy, fence, partial, tmp_path / "work")
-    assert (report.blob_gone, report.blob_unknown) == (0, 1)
+    assert (report.count("blob_gone"), report.count("blob_unknown")) == (0, 1)
     assert edges(legacy) == {edge for edge in EXPECTED if edge[3]}
 
 
@@ -187,13 +232,62 @@ def test_a_memory_deleted_after_the_snapshot_gets_no_edge(
     assert not {edge for edge in edges(legacy) if edge[0] == IMAGE}
 
 
-def test_units_that_are_done_are_not_sent_again(
+def journaled(conn: Connection) -> list[str]:
+    return [row[0] for row in conn.execute("SELECT unnest(edge_ids) FROM audit.repair")]
+
+
+def test_a_batch_that_was_written_is_not_sent_again_after_a_break(
     legacy: Connection, fence: Fence, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
-    memories = [unit for unit in units(seen) if unit.startswith("memories/")]
-    report = backfill_edges(legacy, fence, seen, tmp_path / "work", done=memories)
-    assert set(report.inserted) == {("asset", "vercel-blob")}
+
+    def stop(_edges: int) -> None:
+        if len(edges(legacy)) > 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill_edges(legacy, fence, seen, tmp_path / "work", batch=1, told=stop)
+    written = edges(legacy)
+    assert written < EXPECTED
+    report = backfill_edges(legacy, fence, seen, tmp_path / "work", batch=2)
+    assert edges(legacy) == EXPECTED
+    assert (report.inserted.total(), report.already_there) == (len(EXPECTED), 0)
+    assert sorted(journaled(legacy)) == sorted(set(journaled(legacy)))
+
+
+def test_a_run_that_was_reverted_begins_anew(
+    legacy: Connection, fence: Fence, tmp_path: Path
+) -> None:
+    seen = observe(legacy, tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        backfill_edges(legacy, fence, seen, tmp_path / "work", batch=1, told=lambda n: 1 // (n - 3))
+    revert_run(legacy, "run", fence=fence)
+    assert edges(legacy) == set()
+    backfill_edges(legacy, fence, seen, tmp_path / "work")
+    assert edges(legacy) == EXPECTED
+
+
+def test_an_edge_that_the_app_is_writing_is_waited_for(
+    legacy: Connection, database_url: str, fence: Fence, tmp_path: Path
+) -> None:
+    """The batch gives up after its lock_timeout, and is tried again."""
+    seen = observe(legacy, tmp_path)
+    app = connect(database_url)
+    app.execute("BEGIN")
+    app.execute(
+        "INSERT INTO storage_edges (memory_id, memory_type, artifact, backend, location) "
+        "VALUES (%s, 'image', 'asset', 'vercel-blob', 'the app says')",
+        [IMAGE],
+    )
+    timer = Timer(7, lambda: app.execute("COMMIT"))
+    timer.start()
+    try:
+        report = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    finally:
+        timer.join()
+        app.close()
+    assert report.already_there == 1
+    assert (IMAGE, "asset", "vercel-blob", False, "the app says", None) in edges(legacy)
 
 
 def test_a_back_fill_is_undone_but_for_what_the_app_wrote_since(
@@ -218,5 +312,5 @@ def test_deployed_text_ids_get_canonical_edges(make_database: MakeDatabase, tmp_
             )
         fence = acquire(connector(url), "run", flow="backfill", policy="ledger").fence
         report = backfill_edges(conn, fence, observe(conn, tmp_path), tmp_path / "work")
-        assert report.invalid_ids == 1
+        assert report.count("id_not_uuid") == 1
         assert edges(conn) == {edge for edge in EXPECTED if edge[0] == IMAGE}

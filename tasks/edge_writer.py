@@ -1,0 +1,180 @@
+"""Edges that are to be made, sent to Postgres in short transactions that a kill can't tear.
+
+A unit's edges come in the order of their memories. With each batch the last memory that it holds is
+kept in the same transaction, so that whoever goes on after a kill begins behind it: no batch is
+sent twice, none is left out, and the counts stay right.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import stamina
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from pyarrow import csv
+
+from checks.model import MemoryType
+from tasks.app_tables import AppTables
+from tasks.database import Connection, transaction, translated
+from tasks.lease import Fence, check_fence
+from tasks.ledger import ledger_parts
+from tasks.queries import query
+
+BATCH = 10_000
+#: How often a batch is tried where the app holds a lock on one of its edges; 5 s each.
+LOCK_ATTEMPTS = 8
+EDGE = ["row_id", "memory_id", "artifact", "backend", "present", "location", "content_hash",
+        "size_bytes", "last_synced_at"]  # fmt: skip
+_TYPES = {"present": pa.bool_(), "size_bytes": pa.int64(), "last_synced_at": pa.timestamp("us")}
+Told = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Mark:
+    """How far a unit has come.
+
+    Attributes:
+        memory_type, memory_id: the last memory whose edges were written.
+        inserted: edges made, by artifact and backend.
+        already_there: edges that were there before (or whose memory went away meanwhile).
+    """
+
+    memory_type: str = ""
+    memory_id: str = ""
+    inserted: Counter[str] = field(default_factory=Counter)
+    already_there: int = 0
+
+
+class EdgeWriter:
+    """Sends frames of edges to Postgres in batches and counts what became of them."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        fence: Fence,
+        tables: AppTables,
+        *,
+        batch: int = BATCH,
+        told: Told = lambda _edges: None,
+    ) -> None:
+        self._conn = conn
+        self._fence = fence
+        self._tables = tables
+        self._batch = batch
+        self._told = told
+        self._parts = {name: _parts_of(tables, name) for name in tables.memories}
+        with translated():
+            found = conn.execute(query("queries/backfill", "marks"), {"run_id": fence.run_id})
+            self.marks = {unit: _mark(state) for unit, state in found.fetchall()}
+
+    def write(self, unit: str, edges: pd.DataFrame) -> None:
+        """Inserts those of a unit's edges that are not there yet, from where it was left.
+
+        ``edges``: the columns ``EDGE`` and ``memory_type``, in the order of ``in_order``.
+        """
+        begun = self.marks.setdefault(unit, Mark())
+        for memory_type, batch in self._batches(edges, begun):
+            for attempt in stamina.retry_context(
+                on=_is_locked, attempts=LOCK_ATTEMPTS, timeout=None, wait_initial=0.5, wait_max=8
+            ):
+                with attempt:
+                    self._insert(unit, self.marks[unit], memory_type, batch)
+            self._told(len(batch))
+
+    def _batches(self, edges: pd.DataFrame, mark: Mark) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Batches behind the mark; the edges of one memory stay together."""
+        for name, group in edges.groupby("memory_type", sort=True):
+            memory_type, ids = str(name), group["memory_id"].to_numpy(dtype=object)
+            start = 0
+            if memory_type < mark.memory_type:
+                start = len(ids)
+            elif memory_type == mark.memory_type:
+                start = int(np.searchsorted(ids, mark.memory_id, side="right"))
+            self._told(start)
+            while start < len(ids):
+                last = ids[min(start + self._batch, len(ids)) - 1]
+                end = int(np.searchsorted(ids, last, side="right"))
+                yield memory_type, group.iloc[start:end]
+                start = end
+
+    def _insert(self, unit: str, mark: Mark, memory_type: str, edges: pd.DataFrame) -> None:
+        """One short transaction: the batch, its line in the journal, and how far it got."""
+        parts = self._parts[MemoryType(memory_type)]
+        with transaction(self._conn):
+            check_fence(self._conn, self._fence)
+            self._conn.execute(query("queries/backfill", "batch", **parts))
+            with self._conn.cursor() as cursor:
+                with cursor.copy(query("queries/backfill", "fill")) as copy:
+                    copy.write(_as_csv(edges))
+                insert = query("queries/backfill", "insert", **parts)
+                made = cursor.execute(insert, {"run_id": self._fence.run_id}).fetchall()
+            after = Mark(memory_type, edges["memory_id"].iloc[-1], mark.inserted.copy())
+            after.inserted.update({f"{artifact} {backend}": n for artifact, backend, n in made})
+            after.already_there = mark.already_there + len(edges) - sum(n for _, _, n in made)
+            self._conn.execute(
+                query("queries/backfill", "mark"),
+                {"run_id": self._fence.run_id, "unit": unit, "state": Jsonb(_state(after))},
+            )
+        self.marks[unit] = after
+
+    def forget_marks(self) -> None:
+        """When all is written, nobody goes on from anywhere."""
+        with transaction(self._conn):
+            self._conn.execute(
+                query("queries/backfill", "forget_marks"), {"run_id": self._fence.run_id}
+            )
+
+
+def in_order(edges: pd.DataFrame) -> pd.DataFrame:
+    """Edges in the order in which they are written: neighbours share pages of the index."""
+    return edges.sort_values(["memory_type", "memory_id"], kind="stable")
+
+
+def _is_locked(error: Exception) -> bool:
+    """Whether the app holds a lock that it will let go."""
+    return isinstance(error.__cause__, (pg.LockNotAvailable, pg.DeadlockDetected))
+
+
+def _mark(state: Any) -> Mark:
+    """A mark from what the database keeps of it."""
+    return Mark(**state | {"inserted": Counter(state["inserted"])})
+
+
+def _state(mark: Mark) -> dict[str, Any]:
+    """A mark as the database keeps it."""
+    names = ("memory_type", "memory_id", "already_there")
+    return {name: getattr(mark, name) for name in names} | {"inserted": dict(mark.inserted)}
+
+
+def _parts_of(tables: AppTables, memory_type: MemoryType) -> dict[str, sql.Composable]:
+    """What completes the statements for one memory table."""
+    memories = tables.memories[memory_type]
+    id_column = memories.required_column("id")
+    return {
+        **ledger_parts(tables.ledger()),
+        "memories": memories.identifier,
+        "memory_type": sql.Literal(memory_type.value),
+        "id": sql.Identifier(id_column),
+        "row_id_type": sql.SQL(memories.columns[id_column]),
+    }
+
+
+def _as_csv(edges: pd.DataFrame) -> memoryview:
+    """Edges as COPY takes them: nothing for null, a quoted text for a text."""
+    arrays = [_column(edges[name], _TYPES.get(name, pa.string())) for name in EDGE]
+    sink = pa.BufferOutputStream()
+    csv.write_csv(pa.table(arrays, names=EDGE), sink, csv.WriteOptions(include_header=False))
+    return memoryview(sink.getvalue())
+
+
+def _column(values: "pd.Series[Any]", kind: Any) -> Any:
+    """A column of a frame as an array; times lose their zone, which is UTC."""
+    if pa.types.is_timestamp(kind):
+        values = pd.to_datetime(values, utc=True).dt.tz_localize(None)
+    return pa.Array.from_pandas(values, type=kind)
