@@ -150,6 +150,14 @@ class Open(_Part):
     info: int = 0
 
 
+class Changed(_Part):
+    """How many findings are not as they were after the completed run before."""
+
+    new: int = 0
+    worse: int = 0
+    resolved: int = 0
+
+
 class Stage(_Part):
     """What one stage of the run took."""
 
@@ -343,6 +351,7 @@ class RunRecord(_Part):
     findings_total: int = 0
     open: Open = Open()
     acknowledged: int = 0
+    changes: Changed | None = None
     inconclusive: tuple[str, ...] = ()
     breaker: tuple[str, ...] = ()
     error: str | None = None

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from checks.coverage import WINDOWS
+from checks.kinds import KINDS
 from tasks import wording
 from tasks.log import mask
 
@@ -57,6 +58,7 @@ def page_environment() -> Environment:
         windows={name: f"within {days} days" if days else "ever" for name, days in WINDOWS.items()},
         severity_words=_SEVERITY_WORDS,
         fate_words=_FATE_WORDS,
+        titles={kind.name: kind.title for kind in KINDS.values()},
         plural=wording.plural,
         percent=wording.percent,
         age=wording.age,

@@ -8,15 +8,17 @@ from time import monotonic
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import structlog
 
 from checks.coverage import full_cycle, together
 from checks.describe import plain_records
 from checks.errors import StoreError
 from checks.kinds import needed_stores
-from checks.model import Backend, RepairState, StoreState
+from checks.model import Backend, RepairState, RunStatus, StoreState
 from checks.run import (
     FINDINGS,
+    Changed,
     Coverage,
     Edges,
     GalleryVerdict,
@@ -31,7 +33,9 @@ from checks.run import (
 )
 from tasks import mending
 from tasks.acknowledgements import acknowledgements, told
+from tasks.at_risk import at_risk
 from tasks.audit import AuditRun
+from tasks.changes import Changes, changes_since
 from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
@@ -40,7 +44,7 @@ from tasks.observe import Seen
 from tasks.quality import CheckResult, run_suites, summary
 from tasks.remote_home import is_remote, keep, report_url
 from tasks.report import write_index, write_report
-from tasks.run_directory import former_runs
+from tasks.run_directory import former_runs, write_csv
 from tasks.settings import masked
 from tasks.stores.protocol import ListingReport
 
@@ -137,13 +141,31 @@ def close(
         dropped = dropped_findings(workspace)
         whole = _whole(seen, outcome)
         findings = _remembered(conn, run, whole, findings)
-        if gallery is None:
-            resolve_unseen(conn, run.run_id, whole=whole, keep=dropped)
+        resolved = [] if gallery else resolve_unseen(conn, run.run_id, whole=whole, keep=dropped)
+        risk = at_risk(conn, findings)
     record = _record(run, seen, outcome, findings).model_copy(
         update={"coverage": _coverage(run, outcome), "gallery": gallery}
     )
     record = settled(record)
-    return published(run, record, findings, outcome.checks)
+    changes = None if gallery else _changes(run, findings, resolved)
+    if changes:
+        record = record.model_copy(update={"changes": Changed(**changes.counts())})
+    return published(run, record, findings, outcome.checks, changes=changes, risk=risk)
+
+
+def _changes(run: AuditRun, findings: pd.DataFrame, resolved: Collection[str]) -> Changes | None:
+    """What is not as it was after the last audit that came to its end."""
+    before = next(
+        (
+            each
+            for each in former_runs(run.directory.home, limit=_HISTORY).runs
+            if each.flow == run.flow
+            and each.run_id < run.run_id
+            and each.status is not RunStatus.FAILED
+        ),
+        None,
+    )
+    return changes_since(run.directory, before, findings, resolved) if before else None
 
 
 def _whole(seen: Seen, outcome: Outcome) -> set[str]:
@@ -278,9 +300,18 @@ def _coverage(run: AuditRun, outcome: Outcome) -> Coverage:
 
 
 def published(
-    run: AuditRun, record: RunRecord, findings: pd.DataFrame, checks: Sequence[CheckResult]
+    run: AuditRun,
+    record: RunRecord,
+    findings: pd.DataFrame,
+    checks: Sequence[CheckResult],
+    *,
+    changes: Changes | None = None,
+    risk: pd.DataFrame | None = None,
 ) -> RunRecord:
     """Writes ``findings.*``, ``report.html``, the index and, last of all, ``run.json``.
+
+    ``changes`` are those since the run before, ``risk`` whose promise is touched (columns
+    ``AT_RISK``), which is in ``at-risk.csv`` too.
 
     Where the home is on other storage all of it is copied there; if that fails, it stays here.
     """
@@ -290,8 +321,13 @@ def published(
     began = monotonic()
     table = findings_table(findings)
     run.directory.write_findings(table)
+    if risk is not None and len(risk):
+        write_csv(run.directory.at_risk_csv, pa.Table.from_pandas(risk, preserve_index=False))
     history = former_runs(run.directory.home, limit=_HISTORY).runs
-    write_report(run.directory, record, table, history=history, checks=checks)
+    write_report(
+        run.directory, record, table,
+        history=history, checks=checks, changes=changes, risk=risk,
+    )  # fmt: skip
     took = Stage(
         name="report", seconds=round(monotonic() - began, 3), peak_rss_mb=round(peak_rss_mb(), 1)
     )

@@ -10,17 +10,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from checks.run import SEVERITIES, RunRecord, findings_table
 from tasks import wording
+from tasks.at_risk_view import risk_view
+from tasks.changes import Changes
+from tasks.changes_view import changes_view
 from tasks.pages import BAR_HEIGHT, BAR_WIDTH, page_environment
 from tasks.quality import CheckResult
 from tasks.report_view import SAMPLE, view_of
 from tasks.run_directory import RunDirectory, former_runs, run_ids, write_text
 
 #: How many runs the trend shows.
-TREND_RUNS = 30
+TREND_RUNS = 90
 #: How many findings of a kind are shown at once; the rest of the sample is folded away.
 _UNFOLDED = 5
 #: How many memories of a gallery, and how many runs in the index, a page shows.
@@ -56,6 +60,8 @@ def write_report(
     *,
     history: Sequence[RunRecord] = (),
     checks: Sequence[CheckResult] = (),
+    changes: Changes | None = None,
+    risk: pd.DataFrame | None = None,
     now: datetime | None = None,
 ) -> Path:
     """Writes ``report.html`` of a run.
@@ -66,6 +72,8 @@ def write_report(
         findings: all findings, as a data frame or as a table made by ``findings_table``.
         history: former runs, newest first; this run may be among them.
         checks: the results of the data-quality suites.
+        changes: since the completed run before.
+        risk: whose promise is touched, columns ``AT_RISK``.
         now: the time that ages refer to; by default the end of the run.
 
     Returns:
@@ -82,6 +90,8 @@ def write_report(
         has_data_docs=(directory.data_docs / "index.html").is_file(),
         trends=trends_of(runs),
         before=runs[1] if len(runs) > 1 else None,
+        changes=changes_view(changes) if changes else None,
+        risk=risk_view(risk) if risk is not None and len(risk) else None,
         now=moment,
         sample=SAMPLE,
         unfolded=_UNFOLDED,

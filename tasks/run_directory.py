@@ -65,6 +65,11 @@ class RunDirectory:
         return self.path / "findings.parquet"
 
     @property
+    def at_risk_csv(self) -> Path:
+        """Whose promise is touched, for support."""
+        return self.path / "at-risk.csv"
+
+    @property
     def log(self) -> Path:
         """One JSON object per event."""
         return self.path / "log.jsonl"
@@ -123,14 +128,7 @@ class RunDirectory:
         table = mask_table(table)
         with atomic(self.findings_parquet) as file:
             pq.write_table(table, file, compression="zstd")
-        with atomic(self.findings_csv) as file:
-            text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-            writer = csv.writer(text, quoting=csv.QUOTE_ALL)  # where ; and not , parts cells too
-            writer.writerow(FINDINGS.names)
-            for batch in table.to_batches(max_chunksize=10_000):
-                columns = [_cells(batch.column(name)) for name in FINDINGS.names]
-                writer.writerows(zip(*columns, strict=True))
-            text.detach()
+        write_csv(self.findings_csv, table)
 
     def read_findings(self) -> pa.Table:
         """Every finding of the run. Raises UsageError where they can't be read."""
@@ -255,6 +253,18 @@ def _without_findings(text: bytes) -> str:
     if isinstance(body, dict):
         body["findings"] = []
     return json.dumps(body)
+
+
+def write_csv(path: Path, table: pa.Table) -> None:
+    """Writes ``table`` for a spreadsheet, which must not take a cell for a formula."""
+    with atomic(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        writer = csv.writer(text, quoting=csv.QUOTE_ALL)  # where ; and not , parts cells too
+        writer.writerow(table.column_names)
+        for batch in table.to_batches(max_chunksize=10_000):
+            columns = [_cells(batch.column(name)) for name in table.column_names]
+            writer.writerows(zip(*columns, strict=True))
+        text.detach()
 
 
 def _cells(column: pa.Array) -> list[str]:

@@ -1,0 +1,60 @@
+"""What is not as it was after the run before: new findings, worse ones, and those that are gone."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from checks.errors import UsageError
+from checks.run import SEVERITIES, RunRecord
+from tasks.run_directory import RunDirectory
+
+_RANK = {severity: place for place, severity in enumerate(SEVERITIES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How a run's findings differ from those of the completed run before it.
+
+    Attributes:
+        since: that run.
+        new: the findings that were in no run before (columns of ``FINDINGS``).
+        worse: those that were less grave before, with ``severity_before``.
+        resolved: what was found before, was looked for again and is gone.
+    """
+
+    since: RunRecord
+    new: pd.DataFrame
+    worse: pd.DataFrame
+    resolved: pd.DataFrame
+
+    def counts(self) -> dict[str, int]:
+        """How many of each."""
+        return {"new": len(self.new), "worse": len(self.worse), "resolved": len(self.resolved)}
+
+
+def changes_since(
+    home: RunDirectory, before: RunRecord, findings: pd.DataFrame, resolved: Collection[str]
+) -> Changes | None:
+    """The changes since ``before``; None where its findings are not there any more.
+
+    Args:
+        home: the directory of this run, beside which the other one lies.
+        before: the completed run before this one.
+        findings: all findings of this run, columns of ``FINDINGS``.
+        resolved: the fingerprints that this run resolved: what could not be looked at is none.
+    """
+    try:
+        former = RunDirectory(home.home, before.run_id).read_findings().to_pandas()
+    except (UsageError, OSError):
+        return None
+    was = former.drop_duplicates("fingerprint").set_index("fingerprint")["severity"]
+    severity_before = findings["fingerprint"].map(was)
+    rank_before = severity_before.map(_RANK)
+    worse = rank_before.notna() & (findings["severity"].map(_RANK) < rank_before)
+    return Changes(
+        since=before,
+        new=findings[findings["runs_seen"] == 1],
+        worse=findings[worse].assign(severity_before=severity_before[worse]),
+        resolved=former[former["fingerprint"].isin(list(resolved))],
+    )
