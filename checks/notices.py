@@ -94,7 +94,7 @@ def _recovered(run: RunRecord, former: Sequence[RunRecord]) -> bool:
 
 def _body(run: RunRecord, reasons: Sequence[str], findings: Sequence[Finding]) -> str:
     """The message's lines."""
-    lines = [_sentence(run), *(f"Why you are told: {reason}." for reason in reasons)]
+    lines = [sentence(run), *(f"Why you are told: {reason}." for reason in reasons)]
     for finding in findings[:NAMED]:
         lines += ["", *_about(finding)]
     if len(findings) > NAMED:
@@ -111,7 +111,7 @@ def _body(run: RunRecord, reasons: Sequence[str], findings: Sequence[Finding]) -
     return "\n".join([*lines, "", f"Run {run.run_id}. Report: {run.report or 'none'}"])
 
 
-def _sentence(run: RunRecord) -> str:
+def sentence(run: RunRecord) -> str:
     """The run in one sentence."""
     critical, warning = run.open.critical, run.open.warning
     open_ones = f"{critical:,} critical and {warning:,} other findings are open"

@@ -15,17 +15,21 @@ from uuid import UUID
 import prefect
 import prefect.runtime.flow_run
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.flows import Flow
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     temporary_settings,
 )
+from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from checks.errors import SettingsError
-from flows import server
+from checks.notices import sentence
+from checks.run import SCHEMA, RunRecord
+from flows import artifacts, server
 from tasks.log import mask
 from tasks.settings import Settings, load_settings
 
@@ -40,16 +44,36 @@ logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)
 
 
 def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """A Prefect flow called ``name``; :func:`name_run` names its runs."""
+    """A Prefect flow called ``name``; :func:`name_run` names its runs.
+
+    One that gives a run's record leaves artifacts of it, and ends in a state that is named after
+    its status: Clean, Drift or Inconclusive.
+    """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        discreet = _discreet(function)
+
+        @functools.wraps(function)
+        def ended(*args: P.args, **kwargs: P.kwargs) -> R:
+            outcome = discreet(*args, **kwargs)
+            if prefect.runtime.flow_run.get_id() is None or not isinstance(outcome, dict):
+                return outcome
+            if outcome.get("schema") != SCHEMA:
+                return outcome
+            record = RunRecord.model_validate(outcome)
+            artifacts.leave(record)
+            state: State[Any] = Completed(
+                name=record.status.value.capitalize(), message=sentence(record), data=outcome
+            )
+            return cast("R", state)  # Prefect gives the caller the data
+
         return prefect.flow(
             name=name,
             retries=0,  # a person or the next night resumes a run, from its checkpoints
             persist_result=False,  # a run's record is family data: it stays in the run directory
             validate_parameters=True,
             log_prints=False,
-        )(_discreet(function))
+        )(ended)
 
     return decorate
 

@@ -9,6 +9,7 @@ from prefect import unmapped
 from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
+from flows.artifacts import Progress
 from flows.engine import flow, name_run, task
 from tasks import audit, heartbeat, mending, notifying, observe, publish, rolling
 from tasks.comparison import Concluded
@@ -68,13 +69,15 @@ def nightly_audit(
     )
     with audit.under_way(settings, options, resume) as (run, fence):
         name_run(run.run_id)
+        progress = Progress(run.flow)
         try:
-            findings = _found(run)
+            findings = _found(run, progress)
         except StoreError as error:  # nothing was written yet: there is nothing to go on with
             record = publish.close_inconclusive(run, error)
         else:
             record = _mended(run, fence, findings)
         record = heartbeat.beat(run, notifying.tell(run, record))
+        progress.reached(100, "done")
     return record.to_dict()
 
 
@@ -98,19 +101,23 @@ class _Found:
     checks: Sequence[CheckResult]
 
 
-def _found(run: audit.AuditRun) -> _Found:
+def _found(run: audit.AuditRun, progress: Progress) -> _Found:
     """What an audit does before it changes anything, in its order."""
     facts = snapshot(run)
+    progress.reached(10, "listing the stores")
     blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
     reports = {
         Backend.NEON: observe.neon_report(facts),
         Backend.BLOB: blob.result(),
         Backend.ICP: icp.result(),
     }
+    progress.reached(50, "bringing rows, objects and edges together")
     quality = check_quality.submit(run)
 
     left_over = resolve(run, facts)
+    progress.reached(60, "reading bytes within the budget")
     reading = verify_bytes(run, facts, reports)
+    progress.reached(75, "comparing and confirming")
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     concluded = conclude.map(unmapped(run), list(range(facts["partitions"])), unmapped(seen))
     conclusions = [
@@ -119,7 +126,9 @@ def _found(run: audit.AuditRun) -> _Found:
         conclude_collection(run, seen),
     ]
 
-    return _Found(seen, reading, conclusions, propose(run, facts), quality.result())
+    proposal = propose(run, facts)
+    progress.reached(90, "repairing as far as was asked for, and reporting")
+    return _Found(seen, reading, conclusions, proposal, quality.result())
 
 
 def _mended(run: audit.AuditRun, fence: Fence | None, found: _Found) -> RunRecord:

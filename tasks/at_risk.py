@@ -74,7 +74,7 @@ def _owners(
 ) -> Iterator[tuple[str, str, str]]:
     """Triples of memory type, memory id and owner."""
     for memory_type, rows in memories.groupby("memory_type"):
-        table = tables.memories.get(MemoryType(memory_type)) if memory_type else None
+        table = tables.memories.get(MemoryType(str(memory_type))) if memory_type else None
         if table is None or table.column("owner_id") is None:
             continue
         parts = {"table": table.identifier, "owner_id": table.text("m", "owner_id")}

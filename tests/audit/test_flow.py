@@ -28,7 +28,7 @@ def test_a_store_that_fails_after_repairs_began_leaves_a_run_to_be_resumed(
         raise StoreUnreachableError("it went away")
 
     monkeypatch.setattr(audits, "load_settings", lambda: settings)
-    monkeypatch.setattr(audits, "_found", lambda _run: None)
+    monkeypatch.setattr(audits, "_found", lambda _run, _progress: None)
     monkeypatch.setattr(audits, "_mended", fail)
     with pytest.raises(StoreUnreachableError) as failed:
         audits.nightly_audit.fn(repair="ledger")

@@ -36,16 +36,21 @@ def prefect(api: str, *arguments: str, home: Path) -> str:
     return done.stdout
 
 
-def test_deploying_all_makes_the_nightly_audit_and_the_back_fill(api: str, tmp_path: Path) -> None:
+def test_deploying_all_makes_every_flow_a_deployment(api: str, tmp_path: Path) -> None:
     prefect(api, "work-pool", "create", "--type", "process", "edgekeeper", home=tmp_path)
     prefect(api, "deploy", "--all", home=tmp_path)
     found = {each["name"]: each for each in httpx.post(f"{api}/deployments/filter").json()}
-    assert set(found) == {"nightly", "initial"}
+    assert set(found) == {"nightly", "initial", "gallery", "store-forever"}
     (schedule,) = found["nightly"]["schedules"]
     assert schedule["schedule"]["cron"] == "15 3 * * *"
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
-    assert found["nightly"]["parameters"] == {"repair": "ledger", "verify": "5GB"}
-    assert found["initial"]["schedules"] == []
+    wanted = {"repair": "ledger", "verify": "5GB", "verify_minutes": 120}
+    assert found["nightly"]["parameters"] == wanted
     assert {each["work_pool_name"] for each in found.values()} == {"edgekeeper"}
-    limits = {each["global_concurrency_limit"]["limit"] for each in found.values()}
-    assert limits == {1}
+    for name, deployment in found.items():
+        assert (deployment["schedules"] != []) is (name == "nightly")
+        properties = deployment["parameter_openapi_schema"]["properties"]
+        assert set(deployment["parameters"]) <= set(properties)
+        assert all(each.get("description") for each in properties.values()), name
+        one_at_a_time = deployment["global_concurrency_limit"]
+        assert (one_at_a_time is None) is (name == "gallery")

@@ -63,6 +63,7 @@ def test_a_moved_file_whose_row_still_names_the_old_place_does() -> None:
 
 def test_text_ids_of_any_case_and_form_are_looked_up(make_database: Any) -> None:
     with connect(make_database("deployed")) as conn:
+        conn.execute("ALTER TABLE image ADD COLUMN IF NOT EXISTS owner_id text")
         conn.execute(
             "INSERT INTO image (id, owner_id) VALUES (%s, 'o-1'), ('Odd Id', 'o-2')",
             (PHOTO.upper(),),
