@@ -64,15 +64,17 @@ class Acknowledgement:
         """
         if abs(finding["first_seen"] - self.first_seen) >= _SAME_MOMENT:
             return "it was gone in the meantime and has come back"
-        observed = finding["observed"] or {}
-        changed = [
-            name for name, value in self.observed.items()
-            if observed.get(name, _NOT_SEEN) not in (value, _NOT_SEEN)
-        ]  # fmt: skip
-        if changed:
-            named = ", ".join(name.replace("_", " ") for name in changed)
-            return f"what was observed has changed since ({named})"
+        if changed := changed_facts(self.observed, finding["observed"] or {}):
+            return f"what was observed has changed since ({', '.join(changed)})"
         return None
+
+
+def changed_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The facts that both sides know and have otherwise, named as people read them."""
+    return [
+        name.replace("_", " ") for name, value in before.items()
+        if now.get(name, _NOT_SEEN) not in (value, _NOT_SEEN)
+    ]  # fmt: skip
 
 
 def _graver(severity: Severity, other: Severity) -> bool:

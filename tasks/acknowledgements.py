@@ -50,6 +50,32 @@ def withdraw(conn: Connection, fingerprint: str) -> None:
         raise UsageError(f"Nobody has acknowledged a finding {fingerprint}.")
 
 
+def keep_decision(
+    conn: Connection,
+    fingerprint: str,
+    finding: KnownFinding,
+    observed: Mapping[str, Any],
+    *,
+    run_id: str,
+    reason: str,
+) -> None:
+    """Keeps that a person decided for the ledger, against what was observed just now."""
+    parameters = {
+        "fingerprint": fingerprint, "reason": reason.replace("\x00", "\ufffd"), "by": person(),
+        "severity": finding.severity, "first_seen": finding.first_seen, "run_id": run_id,
+        "observed": Jsonb(dict(observed)),
+    }  # fmt: skip
+    with transaction(conn):
+        conn.execute(query("queries/acknowledgements", "decide"), parameters)
+
+
+def decisions(conn: Connection) -> dict[str, Acknowledgement]:
+    """By fingerprint, where a person decided for the ledger and the finding was not gone since."""
+    with transaction(conn, snapshot=True):
+        rows = conn.execute(query("queries/acknowledgements", "decided")).fetchall()
+    return {row[0]: Acknowledgement(*row) for row in rows}
+
+
 def acknowledgements(conn: Connection) -> dict[str, Acknowledgement]:
     """Everything that a person said of findings, by fingerprint."""
     with transaction(conn, snapshot=True):

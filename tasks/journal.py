@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg.rows import TupleRow
 
@@ -18,12 +18,21 @@ _LAST = 2**62
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One entry of the journal; ``edges`` is how many a batch of back-filled edges has."""
+    """One entry of the journal, of one edge or of a batch of back-filled ones.
+
+    Attributes:
+        id: of the entry.
+        action: what the run did: ``insert``, ``update`` or ``delete``.
+        edge_id: the edge, None for a batch.
+        edges: how many edges it is about.
+        edge_ids: in a report, those that were left, where the entry is of a batch.
+    """
 
     id: int
     action: str
     edge_id: str | None
     edges: int
+    edge_ids: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -33,12 +42,14 @@ class RevertReport:
     Attributes:
         reverted: how many edges were put back (or would be).
         changed_since: how many were left, since somebody wrote to them after the repair.
-        left: the journal's entries behind those.
+        left: the journal's entries behind those, as far as they were left.
+        decisions: how many decisions for the ledger were taken back (or would be).
     """
 
     reverted: int = 0
     changed_since: int = 0
     left: list[JournalEntry] = field(default_factory=list)
+    decisions: int = 0
 
 
 def revert_run(
@@ -78,6 +89,12 @@ def _revert(
     dry_run: bool,
 ) -> None:
     """Goes through the journal from its end."""
+    statement = query("queries/acknowledgements", "take_back")
+    with nullcontext() if dry_run else transaction(conn):
+        if fence is not None:
+            check_fence(conn, fence)
+        taken_back = conn.execute(statement, {"run_id": run_id}).fetchall()
+    report.decisions = len(taken_back)
     before = _LAST
     while batch := _next_batch(conn, run_id, before):
         before = batch[-1].id
@@ -85,13 +102,14 @@ def _revert(
             if fence is not None:
                 check_fence(conn, fence)
             by = fence.run_id if fence else "dry run"
-            done = dict(_undo(conn, batch, edges, by, dry_run=dry_run))
+            done = {undone[0]: undone for undone in _undo(conn, batch, edges, by, dry_run=dry_run)}
         for entry in batch:
-            reverted = done.get(entry.id, 0)
+            _, reverted, left = done.get(entry.id, (entry.id, 0, []))
             report.reverted += reverted
             report.changed_since += entry.edges - reverted
             if reverted < entry.edges:
-                report.left.append(entry)
+                rest = entry.edges - reverted
+                report.left.append(replace(entry, edges=rest, edge_ids=tuple(left)))
 
 
 def _next_batch(conn: Connection, run_id: str, before: int) -> list[JournalEntry]:
@@ -116,8 +134,8 @@ def _next_batch(conn: Connection, run_id: str, before: int) -> list[JournalEntry
 
 def _undo(
     conn: Connection, batch: list[JournalEntry], edges: Table, by: str, *, dry_run: bool
-) -> Iterator[tuple[int, int]]:
-    """Undoes a batch; pairs of entry id and how many edges were put back."""
+) -> Iterator[tuple[int, int, list[str]]]:
+    """Undoes a batch: per entry its id, how many edges were put back, which of many were left."""
     groups: dict[str, list[int]] = {}
     for entry in batch:
         whole = "unchanged_batch" if dry_run else "revert_batch"

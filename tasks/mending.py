@@ -16,12 +16,15 @@ from checks.breaker import Tripped, tripped
 from checks.describe import plain_records
 from checks.model import RepairState
 from checks.repairs import EdgeRepair, plan
+from checks.run import side_of
+from tasks.acknowledgements import decisions
 from tasks.audit import AuditRun
-from tasks.comparison import judged_part, planned
+from tasks.comparison import all_findings, judged_part, planned
 from tasks.confirm import confirm
 from tasks.lease import Fence
 from tasks.ledger import Observed, apply_repairs, repaired
 from tasks.observe import OpenStores, Seen
+from tasks.resolve import Workspace
 
 Outcomes = dict[str, tuple[str, str | None]]
 #: Where several repairs belong to one finding, the first of these that occurs is the finding's.
@@ -41,18 +44,28 @@ class Proposal:
     Attributes:
         fingerprints: of findings that a ledger repair mends.
         tripped: backends from which nothing may be taken away in this run.
+        decided: by fingerprint, why a person does not want the ledger to follow.
     """
 
     fingerprints: set[str] = field(default_factory=set)
     tripped: dict[str, Tripped] = field(default_factory=dict)
+    decided: dict[str, str] = field(default_factory=dict)
 
-    def refuses(self, repair: EdgeRepair) -> bool:
-        """Whether the breaker keeps this repair from being made."""
-        return repair.takes_away and repair.backend in self.tripped
+    def refusal(self, repair: EdgeRepair) -> str | None:
+        """Why a repair may not be made: a person's decision, or the breaker."""
+        if repair.fingerprint in self.decided:
+            return self.decided[repair.fingerprint]
+        if repair.takes_away and repair.backend in self.tripped:
+            return str(self.tripped[repair.backend])
+        return None
 
     def outcomes(self) -> Outcomes:
         """What to say of the repairs where none is made."""
-        return dict.fromkeys(self.fingerprints, (RepairState.PROPOSED.value, None))
+        proposed: Outcomes = dict.fromkeys(self.fingerprints, (RepairState.PROPOSED.value, None))
+        return proposed | {
+            name: (RepairState.REFUSED.value, why)
+            for name, why in self.decided.items() if name in self.fingerprints
+        }  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -71,15 +84,37 @@ class Made:
 def propose(run: AuditRun, facts: Mapping[str, Any]) -> Proposal:
     """All ledger repairs of the run, counted and held against the breaker before any is made."""
     workspace = run.workspace(facts["partitions"])
-    proposal = Proposal()
+    proposal = Proposal(decided=_decided(run, workspace))
     taken: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for partition in range(workspace.partitions):
         for repair in planned(workspace, partition, run.run_id):
             proposal.fingerprints.add(repair.fingerprint)
-            if repair.takes_away:
+            if repair.takes_away and repair.fingerprint not in proposal.decided:
                 taken[repair.backend][repair.kind] += 1
     proposal.tripped = tripped(taken, facts["present"], run.options.breaker_percent)
     return proposal
+
+
+def _decided(run: AuditRun, workspace: Workspace) -> dict[str, str]:
+    """By fingerprint, the findings about which a person decided that the ledger is right.
+
+    A decision holds as long as what is observed is what the person saw.
+    """
+    with run.connect() as conn:
+        said = decisions(conn)
+    if not said:
+        return {}
+    findings = all_findings(workspace)
+    decided = {}
+    for finding in plain_records(findings[findings["fingerprint"].isin(list(said))]):
+        decision = said[finding["fingerprint"]]
+        facts = {"first_seen": decision.first_seen, "observed": side_of(finding["observed"])}
+        if decision.why_void(facts) is None:
+            decided[finding["fingerprint"]] = (
+                f"{decision.by} decided on {decision.at:%Y-%m-%d} that the ledger is right: "
+                f"{decision.reason}"
+            )
+    return decided
 
 
 def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
@@ -103,12 +138,12 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
         parts = pd.concat([held_parts, parts[partly]]) if partly.any() else held_parts
         outcomes |= unheld
         repairs = list(plan(held, parts, run.run_id))
-        allowed = [each for each in repairs if not proposal.refuses(each)]
+        allowed = [each for each in repairs if proposal.refusal(each) is None]
         outcomes |= _applied(run, fence, allowed, _observed(held) | _observed(parts))
         outcomes |= {
-            each.fingerprint: (RepairState.REFUSED.value, str(proposal.tripped[each.backend]))
+            each.fingerprint: (RepairState.REFUSED.value, why)
             for each in repairs
-            if proposal.refuses(each)
+            if (why := proposal.refusal(each)) is not None
         }
     made.outcomes = {
         name: outcome for name, outcome in outcomes.items() if name in proposal.fingerprints

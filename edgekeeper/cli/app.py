@@ -14,6 +14,7 @@ from edgekeeper.cli import (
     findings,
     presence,
     report,
+    resolve,
     revert,
     sandbox,
     schema,
@@ -61,6 +62,7 @@ app.command("verify", rich_help_panel=_DAILY)(verify.verify)
 app.command("store-forever", rich_help_panel=_DAILY)(store_forever.store_forever)
 app.command("findings", rich_help_panel=_DAILY)(findings.findings)
 app.command("ack", rich_help_panel=_DAILY)(ack.ack)
+app.command("resolve", rich_help_panel=_DAILY)(resolve.resolve)
 app.command("report", rich_help_panel=_DAILY)(report.report)
 app.command("revert", rich_help_panel=_DAILY)(revert.revert)
 app.add_typer(presence.app, name="presence", rich_help_panel=_APP)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tasks.journal import RevertReport
 
 
+#: How many edges that were left the terminal names.
+_SHOWN = 50
+
+
 @command
 def revert(
     out: Output,
@@ -34,7 +38,7 @@ def revert(
     run it again.
     """
     report = _reverted(run_id, dry_run=dry_run)
-    nothing = not report.reverted and not report.changed_since
+    nothing = not report.reverted and not report.changed_since and not report.decisions
     if nothing:
         _check_known(run_id)
     out.json({"run_id": run_id, "dry_run": dry_run, **asdict(report)})
@@ -44,11 +48,19 @@ def revert(
     would = "would be put back" if dry_run else "put back"
     left = f", {report.changed_since:,} left: changed since" if report.changed_since else ""
     out.say(f"{report.reverted:,} edges {would}{left}.")
+    if report.decisions:
+        out.say(f"{report.decisions:,} decisions for the ledger {would}.")
     if report.left:
         out.table(
-            ("journal entry", "action", "edge", "edges"),
-            [(each.id, each.action, each.edge_id, each.edges) for each in report.left],
+            ("journal entry", "action", "edge"),
+            [
+                (each.id, each.action, edge)
+                for each in report.left
+                for edge in each.edge_ids or (each.edge_id,)
+            ][:_SHOWN],
         )
+        if report.changed_since > _SHOWN:
+            out.say(f"… and {report.changed_since - _SHOWN:,} more; all are in --json PATH.")
     return 1 if report.changed_since else 0
 
 

@@ -112,7 +112,7 @@ WITH changed AS (
 )
 UPDATE audit.repair AS r SET reverted_at = clock_timestamp(), reverted_by = %(by)s
 FROM changed AS c WHERE r.id = c.id
-RETURNING r.id, 1 AS edges;
+RETURNING r.id, 1 AS edges, ARRAY[]::text[];
 
 -- name: revert_insert
 -- Takes rows away that are still what the repair inserted.
@@ -125,7 +125,7 @@ WITH gone AS (
 )
 UPDATE audit.repair AS r SET reverted_at = clock_timestamp(), reverted_by = %(by)s
 FROM gone AS g WHERE r.id = g.id
-RETURNING r.id, 1 AS edges;
+RETURNING r.id, 1 AS edges, ARRAY[]::text[];
 
 -- name: revert_delete
 -- Puts rows back that the repair deleted, unless there is a newer edge in their place.
@@ -139,33 +139,59 @@ WITH back AS (
 )
 UPDATE audit.repair AS r SET reverted_at = clock_timestamp(), reverted_by = %(by)s
 FROM back AS b WHERE r.edge_id = b.edge_id AND r.id = ANY(%(ids)s)
-RETURNING r.id, 1 AS edges;
+RETURNING r.id, 1 AS edges, ARRAY[]::text[];
 
 -- name: revert_batch
--- Takes the edges of back-filled batches away that nobody has written since (same row version).
+-- Takes the edges of back-filled batches away that nobody has written since (same row version). What
+-- is left of a batch stays in its entry, to be named the next time; what was put back moves to one
+-- of its own.
 WITH entry AS MATERIALIZED (
-    SELECT r.id, r.version, unnest(r.edge_ids)::{id_type} AS edge_id
+    SELECT r.*, n.edge_id AS one
     FROM audit.repair AS r
+    CROSS JOIN LATERAL unnest(r.edge_ids) AS n(edge_id)
     WHERE r.id = ANY(%(ids)s) AND r.reverted_at IS NULL
 ),
 gone AS (
     DELETE FROM {edges} AS e USING entry AS n
-    WHERE e.id = n.edge_id AND e.xmin::text = n.version
-    RETURNING n.id
+    WHERE e.id = n.one::{id_type} AND e.xmin::text = n.version
+    RETURNING n.id, n.one
 ),
-counted AS (SELECT id, count(*) AS edges FROM gone GROUP BY id),
-marked AS (
+parts AS (
+    SELECT n.id,
+        array_agg(n.one) FILTER (WHERE g.one IS NOT NULL) AS put_back,
+        array_agg(n.one) FILTER (WHERE g.one IS NULL) AS left_over
+    FROM entry AS n
+    LEFT JOIN gone AS g ON g.id = n.id AND g.one = n.one
+    GROUP BY n.id
+),
+whole AS (
     UPDATE audit.repair AS r SET reverted_at = clock_timestamp(), reverted_by = %(by)s
-    WHERE r.id = ANY(%(ids)s)
+    FROM parts AS p
+    WHERE r.id = p.id AND p.left_over IS NULL
+),
+remainder AS (
+    UPDATE audit.repair AS r SET edge_ids = p.left_over
+    FROM parts AS p
+    WHERE r.id = p.id AND p.left_over IS NOT NULL AND p.put_back IS NOT NULL
+),
+moved AS (
+    INSERT INTO audit.repair
+        (run_id, kind, edge_ids, version, action, at, reverted_at, reverted_by)
+    SELECT r.run_id, r.kind, p.put_back, r.version, r.action, r.at, clock_timestamp(), %(by)s
+    FROM parts AS p
+    JOIN audit.repair AS r USING (id)
+    WHERE p.left_over IS NOT NULL AND p.put_back IS NOT NULL
 )
-SELECT id, edges FROM counted;
+SELECT id, coalesce(cardinality(put_back), 0) AS edges, coalesce(left_over, ARRAY[]::text[])
+FROM parts;
 
 -- name: unchanged_batch
--- How many edges of back-filled batches nobody has written since.
-SELECT r.id, count(*) AS edges
+-- How many edges of back-filled batches nobody has written since, and which somebody has.
+SELECT r.id, count(e.id) AS edges,
+    coalesce(array_agg(n.edge_id) FILTER (WHERE e.id IS NULL), ARRAY[]::text[])
 FROM audit.repair AS r
 CROSS JOIN LATERAL unnest(r.edge_ids) AS n(edge_id)
-JOIN {edges} AS e ON e.id = n.edge_id::{id_type} AND e.xmin::text = r.version
+LEFT JOIN {edges} AS e ON e.id = n.edge_id::{id_type} AND e.xmin::text = r.version
 WHERE r.id = ANY(%(ids)s) AND r.reverted_at IS NULL
 GROUP BY r.id;
 

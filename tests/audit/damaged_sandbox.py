@@ -30,6 +30,9 @@ from sandbox.icp.storage import CanisterStorage
 from sandbox.seed import seed
 from sandbox.supervisor import Server, Supervisor, is_healthy
 from tasks import audit, filling, mending, observe, publish, rolling
+from tasks.database import connector
+from tasks.journal import RevertReport, revert_run
+from tasks.lease import held
 from tasks.settings import ALL_BYTES, Settings, variable
 
 BLOB, ICP, NEON = Backend.BLOB.value, Backend.ICP.value, Backend.NEON.value
@@ -287,6 +290,18 @@ def backfilled(
         reading = rolling.verify(run, facts, reports)
         seen = observe.Seen(facts, observe.after_reading(reports, reading))
         return filling.close(run, seen, filling.fill(run, seen, fence, batch), reading)
+
+
+def reverted(box: Box, run_id: str) -> RevertReport:
+    """Puts back what a run changed, under a lease as the command does."""
+    connecting = connector(box.directory.database_url)
+    with (
+        held(connecting, "20260101T000000Z-bbbb", flow="revert", policy="ledger") as lease,
+        connecting() as conn,
+    ):
+        report = revert_run(conn, run_id, fence=lease.fence)
+        lease.release(conn, "completed")
+    return report
 
 
 def settings_variables() -> list[str]:

@@ -45,7 +45,7 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["audit", "verify", "findings", "ack", "report", "revert", "presence gallery",
+    ["audit", "verify", "findings", "ack", "resolve", "report", "revert", "presence gallery",
      "presence memory", "presence syncs", "serve", "doctor", "schema status", "schema apply",
      "backfill", "demo", "sandbox up", "sandbox down", "sandbox env", "sandbox seed",
      "sandbox drift"],

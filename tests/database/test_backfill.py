@@ -300,6 +300,12 @@ def test_a_back_fill_is_undone_but_for_what_the_app_wrote_since(
     report = revert_run(legacy, "run", fence=fence)
     assert (report.reverted, report.changed_since) == (len(EXPECTED) - 1, 1)
     assert edges(legacy) == {(GONE, "asset", "vercel-blob", True, "b", None)}
+    (written,) = legacy.execute("SELECT id::text FROM storage_edges").fetchone() or ("",)
+    for again in (revert_run(legacy, "run", dry_run=True), revert_run(legacy, "run", fence=fence)):
+        assert (again.reverted, again.changed_since) == (0, 1)
+    for one in (dry, report, again):
+        (left,) = [entry for entry in one.left if entry.edge_ids]
+        assert (left.edges, left.edge_ids) == (1, (written,))
 
 
 def test_deployed_text_ids_get_canonical_edges(make_database: MakeDatabase, tmp_path: Path) -> None:
