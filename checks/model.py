@@ -77,7 +77,7 @@ class RepairPolicy(StrEnum):
     @property
     def available(self) -> bool:
         """Whether this version can carry it out."""
-        return self in (RepairPolicy.NONE, RepairPolicy.LEDGER)
+        return self is not RepairPolicy.PURGE
 
     def allows(self, other: "RepairPolicy") -> bool:
         """Whether this policy includes ``other``."""

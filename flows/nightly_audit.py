@@ -11,7 +11,7 @@ from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.artifacts import Progress
 from flows.engine import flow, name_run, task
-from tasks import audit, heartbeat, mending, notifying, observe, publish, rolling
+from tasks import audit, content_repair, heartbeat, mending, notifying, observe, publish, rolling
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.quality import CheckResult
@@ -25,7 +25,7 @@ conclude = task(observe.conclude, name="compare-and-confirm")
 conclude_left_over = task(observe.conclude_left_over, name="orphans")
 conclude_collection = task(observe.conclude_collection, name="whole-collection")
 propose = task(mending.propose)
-mend = task(mending.mend, name="repair")
+mend = task(content_repair.mend, name="repair")
 check_quality = task(publish.check_quality, name="quality-checks")
 close = task(publish.close, name="report")
 
@@ -44,7 +44,7 @@ def nightly_audit(
     """Audits the ledger against Neon, Vercel Blob and the canister.
 
     Args:
-        repair: how far the audit may go: none or ledger.
+        repair: how far the audit may go: none, ledger or content.
         verify: bytes to read and hash, such as 5GB, 0 or all; default EDGEKEEPER_VERIFY_BUDGET.
         stores: backends to look at; default all that are configured.
         allow_percent: the breaker's limit for this run, in percent.
@@ -86,7 +86,9 @@ def _policy(repair: str) -> RepairPolicy:
     policy = next((policy for policy in RepairPolicy if policy.value == repair), None)
     if policy is None or not policy.available:
         known = "not available yet" if policy else "no repair policy"
-        raise UsageError(f"repair: {repair} is {known}; use none or ledger. Nothing was done.")
+        raise UsageError(
+            f"repair: {repair} is {known}; use none, ledger or content. Nothing was done."
+        )
     return policy
 
 

@@ -8,7 +8,18 @@ from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
-from tasks import audit, certifying, chosen, looking_up, mending, observe, publish, rolling, verdict
+from tasks import (
+    audit,
+    certifying,
+    chosen,
+    content_repair,
+    looking_up,
+    mending,
+    observe,
+    publish,
+    rolling,
+    verdict,
+)
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.settings import ALL_BYTES, load_settings
@@ -21,7 +32,7 @@ read_bytes = task(rolling.verify, name="read")
 conclude = task(observe.conclude, name="compare-and-confirm")
 certify = task(certifying.certify)
 propose = task(mending.propose)
-mend = task(mending.mend, name="repair")
+mend = task(content_repair.mend, name="repair")
 close = task(verdict.close, name="report")
 
 

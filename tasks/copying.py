@@ -7,6 +7,7 @@ seen.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from checks.errors import MalformedAnswerError, ObjectChangedError, StoreError
 from checks.normal import icp_location
@@ -109,7 +110,7 @@ class Uploaded:
     sha256: str
     content_type: str | None
 
-    def described(self, memory: Described) -> dict[str, object]:
+    def described(self, memory: Described) -> dict[str, Any]:
         """As the canister takes it."""
         return memory.of_type(self.content_type).original(self.blob_id, self.size, self.sha256)
 

@@ -7,6 +7,7 @@ the copy. It has no name on the disk: however the program ends, it is gone.
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import md5, sha256
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -35,6 +36,7 @@ class Source:
         body: the file that holds them.
         size, sha256: of them.
         content_type: as the store has it, None where it says none.
+        written_at: when it was written there, in UTC.
     """
 
     backend: Backend
@@ -42,6 +44,7 @@ class Source:
     size: int
     sha256: str
     content_type: str | None = None
+    written_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,8 @@ async def verified_source(
             if read is not None and problem is None:
                 if expected is None:
                     await _check_others(shelves, subject, backend, read)
-                kind = await _content_type(shelves, subject, backend)
-                yield Source(backend, body, read.size, read.sha256, kind)
+                facts = await _facts(shelves, subject, backend)
+                yield Source(backend, body, read.size, read.sha256, *facts)
                 return
             reasons.append(problem)
         raise SourceError(
@@ -168,11 +171,15 @@ async def _check_others(
             )
 
 
-async def _content_type(shelves: Shelves, subject: Subject, backend: Backend) -> str | None:
+async def _facts(
+    shelves: Shelves, subject: Subject, backend: Backend
+) -> tuple[str | None, datetime | None]:
+    """Content type and time of writing, as the store has them."""
+    if backend is Backend.NEON:
+        written = subject.written_at
+        return None, written.replace(tzinfo=UTC) if written and not written.tzinfo else written
     location, store = location_in(subject, backend), shelves.stores.get(backend)
-    if location is None or store is None:
-        return None
-    seen = await store.look_up(location)
+    seen = await store.look_up(location) if store and location else None
     if seen is None:
         raise ObjectChangedError(f"{location} in {backend} went away while it was copied")
-    return seen.content_type
+    return seen.content_type, seen.written_at

@@ -21,6 +21,7 @@ from tasks.chosen import gallery, parse_memory
 from tasks.copying import CanisterTarget
 from tasks.lease import Fence
 from tasks.progress import advance
+from tasks.replacing import Replacing
 from tasks.serial_connection import SerialConnection
 from tasks.sources import Shelves, location_in
 from tasks.stores.blob.store import BlobStore
@@ -70,7 +71,7 @@ def forecast(run: AuditRun, pairs: Sequence[tuple[str, str]]) -> StoreForever:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class Open:
     """What a run has open: Neon, the stores, the canister's upload rules, the own capsule."""
 
     database: SerialConnection
@@ -80,7 +81,8 @@ class _Open:
 
 
 @asynccontextmanager
-async def _opened(run: AuditRun) -> AsyncIterator[_Open]:
+async def opened(run: AuditRun, *, to_fill: bool = True) -> AsyncIterator[Open]:
+    """Opens all that copying needs; ``to_fill``: new memories go to a capsule of our own."""
     settings = run.settings
     async with AsyncExitStack() as stack:
         icp = IcpStore.from_settings(settings)
@@ -98,7 +100,7 @@ async def _opened(run: AuditRun) -> AsyncIterator[_Open]:
             lambda count: advance(_BYTES, count),
         )  # fmt: skip
         shelves = Shelves(database, stores, run.directory.path)
-        yield _Open(database, shelves, target, await _own_capsule(run, icp))
+        yield Open(database, shelves, target, await _own_capsule(run, icp) if to_fill else "")
 
 
 async def _chunk_bytes(icp: IcpStore) -> int:
@@ -134,17 +136,23 @@ async def _own_capsule(run: AuditRun, icp: IcpStore) -> str:
     return own[0]
 
 
+def storing_of(run: AuditRun, fence: Fence, desk: Open) -> Storing:
+    """What stores, with all that it needs."""
+    stuck_before = datetime.now(UTC) - timedelta(minutes=run.settings.stuck_minutes)
+    return Storing(
+        fence, desk.database, desk.shelves, desk.target,
+        Replacing(desk.target, run.directory.home, run.run_id), desk.capsule_id, stuck_before,
+    )  # fmt: skip
+
+
 async def _store(run: AuditRun, fence: Fence, pairs: Sequence[tuple[str, str]]) -> StoreForever:
-    async with _opened(run) as opened:
-        stuck = datetime.now(UTC) - timedelta(minutes=run.settings.stuck_minutes)
-        storing = Storing(
-            fence, opened.database, opened.shelves, opened.target, opened.capsule_id, stuck
-        )
-        done = await _Crowd(run, opened, storing, len(pairs)).store_all(pairs)
+    async with opened(run) as desk:
+        storing = storing_of(run, fence, desk)
+        done = await _Crowd(run, desk, storing, len(pairs)).store_all(pairs)
     return StoreForever(
-        dry_run=False, capsule_id=opened.capsule_id,
+        dry_run=False, capsule_id=desk.capsule_id,
         bytes=sum(each.copied.size for each in done if each.copied),
-        update_calls=opened.target.updates.calls,
+        update_calls=desk.target.updates.calls,
         memories=tuple(map(_told, done)),
     )  # fmt: skip
 
@@ -152,9 +160,9 @@ async def _store(run: AuditRun, fence: Fence, pairs: Sequence[tuple[str, str]]) 
 class _Crowd:
     """Memories that are stored side by side."""
 
-    def __init__(self, run: AuditRun, opened: _Open, storing: Storing, total: int) -> None:
+    def __init__(self, run: AuditRun, desk: Open, storing: Storing, total: int) -> None:
         self._run = run
-        self._opened = opened
+        self._desk = desk
         self._storing = storing
         self._total = total
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -167,7 +175,7 @@ class _Crowd:
         """Stores the memories; each is looked at in Neon shortly before."""
         done: list[Stored] = []
         for start in range(0, len(pairs), _BATCH):
-            subjects = await self._opened.database.run(
+            subjects = await self._desk.database.run(
                 read_subjects, pairs[start : start + _BATCH], self._run.settings.blob_address
             )
             try:
@@ -179,7 +187,7 @@ class _Crowd:
         return done
 
     async def _one(self, subject: Subject) -> Stored:
-        capsule = _capsule_of(subject) or self._opened.capsule_id
+        capsule = _capsule_of(subject) or self._desk.capsule_id
         async with self._capsules[capsule], self._room:
             if self._unreachable >= PATIENCE:
                 result = Stored(subject).all(Outcome.SKIPPED, "a store does not answer")
@@ -192,36 +200,36 @@ class _Crowd:
 
 async def _forecast(run: AuditRun, pairs: Sequence[tuple[str, str]]) -> StoreForever:
     memories: list[StoredMemory] = []
-    async with _opened(run) as opened:
+    async with opened(run) as desk:
         for start in range(0, len(pairs), _BATCH):
-            subjects = await opened.database.run(
+            subjects = await desk.database.run(
                 read_subjects, pairs[start : start + _BATCH], run.settings.blob_address
             )
-            memories += await asyncio.gather(*(_expected(opened, each) for each in subjects))
+            memories += await asyncio.gather(*(_expected(desk, each) for each in subjects))
     calls = [each.update_calls for each in memories]
     longest = max(calls, default=0) * SECONDS_PER_CALL
     return StoreForever(
-        dry_run=True, capsule_id=opened.capsule_id, bytes=sum(each.bytes for each in memories),
+        dry_run=True, capsule_id=desk.capsule_id, bytes=sum(each.bytes for each in memories),
         update_calls=sum(calls), memories=tuple(memories),
         seconds_expected=max(longest, sum(calls) * SECONDS_PER_CALL / OF_A_CAPSULE),
     )  # fmt: skip
 
 
-async def _expected(opened: _Open, subject: Subject) -> StoredMemory:
+async def _expected(desk: Open, subject: Subject) -> StoredMemory:
     """What storing a memory would take."""
     if not subject.there:
         return _told(Stored(subject).all(Outcome.FAILED, f"Neon has no {subject}"))
-    store = opened.target.store
+    store = desk.target.store
     try:
         seen = await store.memory(location_in(subject, Backend.ICP) or "")
-        left = await left_to_do(subject, seen, opened.target)
+        left = await left_to_do(subject, seen, desk.target)
         there = seen is not None and await store.true_size(seen.original) is not None
-        size = 0 if there or Artifact.ASSET not in left else await _size(opened, subject)
+        size = 0 if there or Artifact.ASSET not in left else await _size(desk, subject)
     except StoreError as error:
         return _told(Stored(subject).all(Outcome.FAILED, str(error)))
     calls = 0
     if Artifact.ASSET in left and not there:
-        calls = 3 + max(1, -(-size // opened.target.chunk_bytes))  # begin, finish, create or add
+        calls = 3 + max(1, -(-size // desk.target.chunk_bytes))  # begin, finish, create or add
     elif seen is None:
         calls = 1
     said = {each: "to be stored" if each in left else Outcome.ALREADY.value for each in Artifact}
@@ -232,11 +240,11 @@ async def _expected(opened: _Open, subject: Subject) -> StoredMemory:
     )  # fmt: skip
 
 
-async def _size(opened: _Open, subject: Subject) -> int:
+async def _size(desk: Open, subject: Subject) -> int:
     """The asset's bytes, as its source has them."""
     if subject.is_note:
         return subject.text_size or 0
-    store = opened.shelves.stores.get(Backend.BLOB)
+    store = desk.shelves.stores.get(Backend.BLOB)
     seen = await store.look_up(subject.pathname) if store and subject.pathname else None
     if seen is None:
         raise StoreError(f"the blob store does not have the file of {subject}")

@@ -18,15 +18,16 @@ import structlog
 
 from checks.errors import LeaseLostError, MalformedAnswerError, StoreError, StoreUnreachableError
 from checks.model import Artifact, Backend, SyncState
-from checks.normal import icp_location
+from checks.normal import icp_capsule_id, icp_location
 from tasks import edge_states
 from tasks.audit import STORE_FOREVER
 from tasks.copying import CanisterTarget, Copied, Uploaded, upload_name
 from tasks.edge_states import Begun, Copy, End, RowGoneError
 from tasks.lease import Fence
+from tasks.replacing import Replacing
 from tasks.serial_connection import SerialConnection
 from tasks.sources import Shelves, Source, location_in, verified_source
-from tasks.stores.icp.memory import Memory
+from tasks.stores.icp.memory import Memory, moment
 from tasks.subjects import Subject
 
 _log = structlog.get_logger(__name__)
@@ -83,6 +84,7 @@ class Storing:
         database: Neon.
         shelves: what is read from.
         target: the canister.
+        replacing: replaces what is there.
         capsule_id: where memories go that are not in the canister yet.
         stuck_before: a copy that was begun before is dead, whoever began it.
     """
@@ -91,6 +93,7 @@ class Storing:
     database: SerialConnection
     shelves: Shelves
     target: CanisterTarget
+    replacing: Replacing
     capsule_id: str
     stuck_before: datetime
 
@@ -167,15 +170,16 @@ class Storing:
         """Brings the artifacts into the canister; ``result`` says what came of it."""
         async with AsyncExitStack() as stack:
             source = uploaded = None
+            memory = seen
             if Artifact.ASSET in begun:
                 try:
                     source = await stack.enter_async_context(self._source(result.subject))
-                    uploaded = await self._upload(result.subject, seen, source)
+                    memory, uploaded = await self.brought(result.subject, seen, source)
                 except StoreError as error:
                     result.fail(Artifact.ASSET, error)
                     source = uploaded = None
             try:
-                memory = await self._memory(result.subject, copy, seen, uploaded)
+                memory = await self.made(result.subject, copy, memory, uploaded)
             except (StoreError, RowGoneError) as error:
                 for artifact in begun:
                     result.outcomes.setdefault(artifact, Outcome.FAILED)
@@ -194,32 +198,58 @@ class Storing:
         recorded = subject.recorded_hashes(without=Backend.ICP)
         return verified_source(self.shelves, subject, [origin], recorded, strict=False)
 
-    async def _upload(
-        self, subject: Subject, seen: Memory | None, source: Source
-    ) -> Uploaded | None:
-        """Uploads the asset; None: the memory has it already."""
+    async def brought(
+        self, subject: Subject, seen: Memory | None, source: Source, *, rotten: bool = False
+    ) -> tuple[Memory | None, Uploaded | None]:
+        """The memory as it is by then, and what was uploaded; None: it has the asset already.
+
+        What is there and is other bytes than the source is replaced where it is an older copy, or
+        known to be ``rotten``; else nobody knows which of the two is right.
+
+        Raises StoreError.
+        """
         if seen is not None and seen.original is not None:
             read = await self.target.store.read(icp_location(seen.capsule_id, seen.id))
             if read is not None and read.sha256 == source.sha256:
-                return None
-            raise StoreError(
-                f"the canister has other bytes of {subject} than {source.backend}; "
-                "edgekeeper audit --verify all says which are right"
-            )
-        capsule = seen.capsule_id if seen else self.capsule_id
+                return seen, None
+            written = source.written_at
+            outdated = written is not None and written > moment(seen.updated_at)
+            if read is not None and not (rotten or outdated):
+                raise StoreError(
+                    f"the canister has other bytes of {subject} than {source.backend}; "
+                    "edgekeeper audit --verify all says which are right"
+                )
+            if subject.described is None:
+                raise StoreError(f"the row of {subject} is gone")
+            replaced = await self.replacing.replace(subject, seen, source, subject.described)
+            return replaced, None
+        capsule = seen.capsule_id if seen else self.capsule_of(subject)
         blob_id = await self.target.upload(subject, source, capsule)
-        return Uploaded(blob_id, source.size, source.sha256, source.content_type)
+        return seen, Uploaded(blob_id, source.size, source.sha256, source.content_type)
 
-    async def _memory(
+    def capsule_of(self, subject: Subject) -> str:
+        """Where a memory goes that is not in the canister: where the ledger says, else the own."""
+        capsule = icp_capsule_id(location_in(subject, Backend.ICP)) or self.capsule_id
+        if not capsule:
+            raise StoreError(f"nothing says which capsule {subject} goes to")
+        return capsule
+
+    async def made(
         self, subject: Subject, copy: Copy, seen: Memory | None, uploaded: Uploaded | None
     ) -> Memory:
-        """The memory in the canister, made where it is not there, with what was uploaded."""
+        """The memory in the canister, made where it is not there, with what was uploaded.
+
+        Raises StoreError, and RowGoneError where the memory was deleted meanwhile.
+        """
         described = subject.described
         if described is None or not await self.database.run(edge_states.row_is_there, copy):
             raise RowGoneError(f"{subject} was deleted meanwhile; nothing was made of it")
+        capsule_id = self.capsule_of(subject)
         memory = seen
         if memory is None:
-            memory = await self.target.create(subject, described, self.capsule_id, uploaded)
+            memory = await self.replacing.finish(icp_location(capsule_id, subject.memory_id))
+        if memory is None:
+            memory = await self.target.create(subject, described, capsule_id, uploaded)
         if uploaded is not None and memory.original is None:
             memory = await self.target.add(memory, described, uploaded)
         if memory.memory_type != subject.memory_type:
@@ -231,16 +261,20 @@ class Storing:
 
     async def _read_back(self, result: Stored, memory: Memory, source: Source) -> None:
         """Reads the asset back: only then it is stored."""
-        memo = self.target.memo(memory.capsule_id, upload_name(result.subject, source.sha256))
         try:
             result.copied = await self.target.read_back(memory, source)
             result.outcomes[Artifact.ASSET] = Outcome.STORED
-            await memo.forget()
+            await self.forget_upload(result.subject, memory, source)
         except MalformedAnswerError as error:  # what was uploaded is of no use
             result.fail(Artifact.ASSET, error)
-            await memo.forget()
+            await self.forget_upload(result.subject, memory, source)
         except StoreError as error:
             result.fail(Artifact.ASSET, error)
+
+    async def forget_upload(self, subject: Subject, memory: Memory, source: Source) -> None:
+        """The upload has come to its end: nobody need go on with it."""
+        name = upload_name(subject, source.sha256)
+        await self.target.memo(memory.capsule_id, name).forget()
 
     async def _finish(self, result: Stored, copy: Copy, begun: Mapping[Artifact, Begun]) -> None:
         """Writes down what became of the artifacts."""

@@ -13,6 +13,7 @@ from edgekeeper.cli import (
     doctor,
     findings,
     presence,
+    quarantine,
     report,
     resolve,
     revert,
@@ -67,6 +68,7 @@ app.command("report", rich_help_panel=_DAILY)(report.report)
 app.command("revert", rich_help_panel=_DAILY)(revert.revert)
 app.add_typer(presence.app, name="presence", rich_help_panel=_APP)
 app.command("serve", rich_help_panel=_APP)(serve.serve)
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_DAILY)
 app.command("doctor", rich_help_panel=_ONCE)(doctor.doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=_ONCE)
 app.command("backfill", rich_help_panel=_ONCE)(backfill.backfill)

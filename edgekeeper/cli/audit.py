@@ -17,8 +17,8 @@ Repair = Annotated[
     RepairPolicy,
     typer.Option(
         help="How far the audit may go: none writes nothing to the ledger; ledger mends "
-        "what the ledger says; content (copies bytes) and purge (removes old orphans) are not "
-        "available yet.",
+        "what the ledger says; content also copies missing and rotten files back from verified "
+        "replicas; purge (removes old orphans) is not available yet.",
     ),
 ]
 Verify = Annotated[
@@ -116,7 +116,8 @@ def check_options(repair: RepairPolicy, verify: str | None) -> None:
 
     if not repair.available:
         raise UsageError(
-            f"--repair {repair.value} is not available yet; use none or ledger. Nothing was done."
+            f"--repair {repair.value} is not available yet; use none, ledger or content. "
+            "Nothing was done."
         )
     if verify is not None:
         try:

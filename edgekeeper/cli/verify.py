@@ -45,7 +45,7 @@ Certified = Annotated[
 ]
 Repair = Annotated[
     RepairPolicy,
-    typer.Option(help="How far it may go: none, or ledger; content is not available yet."),
+    typer.Option(help="How far it may go: none, ledger, or content: copies bytes back."),
 ]
 
 
@@ -80,9 +80,9 @@ def verify(
         )
     if check is not None:
         return _check(out, check)
-    if repair not in (RepairPolicy.NONE, RepairPolicy.LEDGER):
+    if repair is RepairPolicy.PURGE:
         raise UsageError(
-            f"--repair {repair.value} is not available yet; use none or ledger. Nothing was done."
+            "--repair purge goes with audit; use none, ledger or content. Nothing was done."
         )
     record = run_verify(
         out, gallery_id=gallery_id, memory=memory, certified=certified, repair=repair.value

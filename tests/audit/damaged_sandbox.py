@@ -29,7 +29,7 @@ from sandbox.drift.findings import Finding
 from sandbox.icp.storage import CanisterStorage
 from sandbox.seed import seed
 from sandbox.supervisor import Server, Supervisor, is_healthy
-from tasks import audit, filling, mending, observe, publish, rolling
+from tasks import audit, content_repair, filling, mending, observe, publish, rolling
 from tasks.database import connector
 from tasks.journal import RevertReport, revert_run
 from tasks.lease import held
@@ -268,7 +268,7 @@ def _end(
     conclusions: Any, reading: Any, proposal: mending.Proposal,
 ) -> RunRecord:  # fmt: skip
     _at(before, "mend")
-    made = mending.mend(run, seen, fence, proposal) if fence else None
+    made = content_repair.mend(run, seen, fence, proposal) if fence else None
     _at(before, "close")
     outcome = publish.Outcome(conclusions, reading, proposal, made, ())
     return publish.close(run, seen, outcome)

@@ -13,7 +13,12 @@ from tasks.stores.icp import interface
 from tasks.stores.icp.candid import BLOB, BOOL, NAT32, NAT64, TEXT, Decoder, Type, Vec
 from tasks.stores.icp.candid_encode import encoded
 from tasks.stores.icp.canister import Canister, CanisterRefusalError, Method, outcome
-from tasks.stores.icp.written import BLOB_ASSET, UPLOADED, WHOLE_MEMORY_METADATA
+from tasks.stores.icp.written import (
+    BLOB_ASSET,
+    UPLOADED,
+    WHOLE_MEMORY,
+    WHOLE_MEMORY_METADATA,
+)
 
 EXHAUSTED_ATTEMPTS = 60
 EXHAUSTED_SECONDS = 600.0
@@ -42,6 +47,7 @@ CREATE = _update(
 )  # fmt: skip
 ADD_ASSET = _update("memories_add_asset", (TEXT, BLOB_ASSET, TEXT), TEXT)
 DELETE = _update("memories_delete", (TEXT, BOOL), None)
+READ_WHOLE = _update("memories_read", (TEXT,), WHOLE_MEMORY)
 
 #: What copying to a canister calls besides what an audit does.
 NEEDED_TO_WRITE = (BEGIN, PUT_CHUNK, FINISH, ABORT, CREATE, ADD_ASSET, DELETE)
@@ -105,6 +111,15 @@ class Updates:
     async def delete(self, memory_id: str, *, delete_assets: bool) -> None:
         """Deletes a memory, with its blobs where it is said so."""
         await self._call(DELETE, memory_id, delete_assets)
+
+    async def whole(self, memory_id: str) -> dict[str, Any]:
+        """A memory as it would have to be written to be made again; inline bytes are left out.
+
+        Raises CanisterRefusalError where it is not there.
+        """
+        argument = READ_WHOLE.encode([memory_id])
+        reply = await self.canister.agent.query(READ_WHOLE.name, argument)
+        return dict(outcome(READ_WHOLE, [memory_id], reply))
 
     async def _call(self, method: Update, *values: Any) -> Any:
         argument = method.encode(values)

@@ -71,6 +71,19 @@ WHOLE_MEMORY_METADATA = Record(
         "sharing_status": _SHARING, "total_size": NAT64, "asset_count": NAT32,
     }
 )  # fmt: skip
+_OWN_ASSET = Record({"asset_id": TEXT, "metadata": WHOLE_ASSET_METADATA})
+#: A memory with all that is needed to make it again.
+WHOLE_MEMORY = Record(
+    {
+        "id": TEXT,
+        "capsule_id": TEXT,
+        "metadata": WHOLE_MEMORY_METADATA,
+        "inline_assets": Vec(_OWN_ASSET),
+        "blob_internal_assets": Vec(_OWN_ASSET),
+        "blob_external_assets": Vec(Record({"asset_id": TEXT})),
+        "access_entries": Vec(Record({"id": TEXT})),
+    }
+)
 BLOB_ASSET = Record({"blob_id": TEXT, "metadata": WHOLE_ASSET_METADATA})
 UPLOADED = Record({"blob_id": TEXT, "size": NAT64, "checksum_sha256": Opt(BLOB)})
 

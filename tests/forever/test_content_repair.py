@@ -1,0 +1,219 @@
+"""Every damage to a single replica is mended from another, and nothing is overwritten on a guess."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from damaged_sandbox import BLOB, ICP, Box
+from forever_box import Pair, blobs_without_a_memory, content_of
+
+from sandbox.blob.storage import StoredObject
+from sandbox.content import parse
+from sandbox.icp.storage import StoredAsset
+
+ON_ICP = (
+    "SELECT e.memory_id::text, e.memory_type::text FROM storage_edges e WHERE e.backend = "
+    "'icp-canister' AND e.artifact = 'asset' AND e.present AND (e.memory_type = 'note') = %s "
+    "ORDER BY 1 LIMIT 60"
+)
+
+
+def on_icp(box: Box, kind: str = "internal", *, note: bool = False, derived: bool = False) -> Pair:
+    """A memory with a copy on the canister of which nothing is wrong."""
+    for memory_id, memory_type in box.sql(ON_ICP, note):
+        with box.canister_storage() as storage:
+            memory = storage.memory(memory_id)
+        assert memory is not None
+        originals = [each for each in memory.assets if each.asset_type == "Original"]
+        if originals[0].kind == kind and derived == (len(memory.assets) > 1):
+            return memory_id, memory_type
+    raise LookupError(kind)
+
+
+def pathname(box: Box, pair: Pair) -> str:
+    ((location,),) = box.sql(
+        "SELECT location FROM storage_edges WHERE memory_id = %s AND backend = 'vercel-blob'",
+        pair[0],
+    )
+    return str(location)
+
+
+def damage_file(
+    box: Box, pair: Pair, change: Callable[[StoredObject], StoredObject] | None
+) -> None:
+    """Changes a file behind the store's back, or takes it away."""
+    name = pathname(box, pair)
+    with box.blob_storage() as storage:
+        found = storage.get(name)
+        assert found is not None
+        if change is None:
+            storage.delete([name])
+        else:
+            storage.replace(change(found))
+
+
+def damage_copy(box: Box, pair: Pair, change: Callable[[StoredAsset], StoredAsset] | None) -> None:
+    """Changes the original on the canister behind its back, or takes the memory away."""
+    with box.canister_storage() as storage:
+        if change is None:
+            storage.delete_memories([pair[0]])
+            return
+        memory = storage.memory(pair[0])
+        assert memory is not None
+        assets = tuple(change(a) if a.asset_type == "Original" else a for a in memory.assets)
+        storage.replace_memory(replace(memory, assets=assets))
+
+
+def truncated(thing: StoredAsset) -> StoredAsset:
+    body = parse(thing.body or "")
+    return replace(thing, body=replace(body, length=body.length // 2).describe())
+
+
+def flipped(thing: StoredAsset) -> StoredAsset:
+    return replace(thing, body=replace(parse(thing.body or ""), flips=(13,)).describe())
+
+
+def emptied(thing: StoredAsset) -> StoredAsset:
+    return replace(thing, body=None)
+
+
+def file_truncated(thing: StoredObject) -> StoredObject:
+    body = parse(thing.body)
+    size = body.length // 2
+    return replace(thing, size=size, body=replace(body, length=size).describe())
+
+
+def file_flipped(thing: StoredObject) -> StoredObject:
+    return replace(thing, body=replace(parse(thing.body), flips=(13,)).describe())
+
+
+def check_whole(box: Box, home: Path, pair: Pair, content: bytes) -> None:
+    """The next audit, which reads every byte, finds nothing, and holds them to the right hash."""
+    assert box.audit(home, verify="all").kinds == {}
+    recorded = box.sql(
+        "SELECT DISTINCT content_hash FROM storage_edges WHERE memory_id = %s AND artifact = "
+        "'asset' AND present", pair[0],
+    )  # fmt: skip
+    assert recorded == [(hashlib.sha256(content).hexdigest(),)]
+    assert not blobs_without_a_memory(box)
+
+
+FILES = {"deleted": None, "truncated": file_truncated, "flipped": file_flipped}
+COPIES = {"deleted": None, "emptied": emptied, "truncated": truncated, "flipped": flipped}
+
+
+@pytest.mark.parametrize("how", FILES)
+def test_a_damaged_file_is_put_back_from_the_canister(how: str, box: Box, home: Path) -> None:
+    pair = on_icp(box)
+    content, name = content_of(box, pair), pathname(box, pair)
+    with box.blob_storage() as storage:
+        before = storage.get(name)
+    assert before is not None
+    damage_file(box, pair, FILES[how])
+    try:
+        done = box.audit(home, verify="all", repair="content")
+        assert {f.repair for f in done.record.findings} == {"applied"}, done.record.findings
+        assert done.code == 0
+        check_whole(box, home / "again", pair, content)
+        with box.blob_storage() as storage:
+            after = storage.get(name)
+        assert after is not None
+        assert (after.pathname, after.content_type, after.access, after.size) == (
+            before.pathname, before.content_type, before.access, before.size,
+        )  # fmt: skip
+    finally:
+        with box.blob_storage() as storage:
+            storage.replace(before)
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_damaged_copy_is_put_back_from_the_file(how: str, box: Box, home: Path) -> None:
+    pair = on_icp(box)
+    content = content_of(box, pair)
+    damage_copy(box, pair, COPIES[how])
+    done = box.audit(home, verify="all", repair="content")
+    assert {f.repair for f in done.record.findings} == {"applied"}, done.record.findings
+    assert done.code == 0
+    check_whole(box, home / "again", pair, content)
+
+
+def test_a_copy_with_a_thumbnail_keeps_it(box: Box, home: Path) -> None:
+    pair = on_icp(box, derived=True)
+    content = content_of(box, pair)
+    with box.canister_storage() as storage:
+        before = storage.memory(pair[0])
+    damage_copy(box, pair, flipped)
+    assert box.audit(home, verify="all", repair="content").code == 0
+    check_whole(box, home / "again", pair, content)
+    with box.canister_storage() as storage:
+        after = storage.memory(pair[0])
+    assert before is not None
+    assert after is not None
+    assert after.title == before.title
+    assert sorted((a.asset_type, a.sha256) for a in after.assets) == sorted(
+        (a.asset_type, a.sha256) for a in before.assets
+    )
+
+
+def test_a_note_is_put_back_from_its_row(box: Box, home: Path) -> None:
+    for kind in ("inline", "internal"):
+        try:
+            pair = on_icp(box, kind, note=True)
+        except LookupError:
+            continue
+        with box.canister_storage() as storage:
+            storage.delete_memories([pair[0]])
+        assert box.audit(home, verify="all", repair="content").code == 0
+        assert box.audit(home / "again", verify="all").kinds == {}
+        return
+    raise AssertionError("no note is on the canister")
+
+
+def test_what_no_verified_replica_is_left_of_is_not_overwritten(box: Box, home: Path) -> None:
+    """Both replicas are rotten: nobody has the right bytes, and both stay as they are."""
+    pair = on_icp(box)
+    name = pathname(box, pair)
+    with box.blob_storage() as storage:
+        before = storage.get(name)
+    assert before is not None
+    damage_file(box, pair, file_flipped)
+    damage_copy(box, pair, truncated)
+    with box.blob_storage() as storage, box.canister_storage() as canister:
+        rotten = storage.get(name), canister.memory(pair[0])
+    try:
+        done = box.audit(home, verify="all", repair="content")
+        assert done.code == 1
+        with box.blob_storage() as storage, box.canister_storage() as canister:
+            assert (storage.get(name), canister.memory(pair[0])) == rotten
+        for finding in done.of("hash_mismatch", "size_mismatch"):
+            assert finding.repair == "refused"
+            assert "not what the ledger has recorded" in finding.repair_detail
+    finally:
+        with box.blob_storage() as storage:
+            storage.replace(before)
+
+
+def test_rot_that_the_ledger_has_no_hash_for_is_not_overwritten(box: Box, home: Path) -> None:
+    pair = on_icp(box)
+    box.sql("UPDATE storage_edges SET content_hash = NULL WHERE memory_id = %s", pair[0])
+    damage_copy(box, pair, truncated)
+    with box.canister_storage() as canister:
+        before = canister.memory(pair[0])
+    done = box.audit(home, verify="all", repair="content")
+    with box.canister_storage() as canister:
+        assert canister.memory(pair[0]) == before
+    for finding in done.of("size_mismatch", "hash_mismatch"):
+        assert finding.repair != "applied"
+        assert finding.repair_detail
+
+
+def test_a_ledger_repair_copies_nothing(box: Box, home: Path) -> None:
+    pair = on_icp(box)
+    damage_copy(box, pair, None)
+    done = box.audit(home, verify="all", repair="ledger")
+    assert {f.repair for f in done.of("missing", backend=ICP)} == {"applied"}
+    with box.canister_storage() as canister:
+        assert canister.memory(pair[0]) is None
+    assert BLOB
