@@ -36,6 +36,7 @@ from tasks.acknowledgements import acknowledgements, told
 from tasks.at_risk import at_risk
 from tasks.audit import AuditRun
 from tasks.changes import Changes, changes_since
+from tasks.check_history import record_checks
 from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
@@ -143,6 +144,7 @@ def close(
         findings = _remembered(conn, run, whole, findings)
         resolved = [] if gallery else resolve_unseen(conn, run.run_id, whole=whole, keep=dropped)
         risk = at_risk(conn, findings)
+        record_checks(conn, run.run_id, outcome.checks)
     record = _record(run, seen, outcome, findings).model_copy(
         update={"coverage": _coverage(run, outcome), "gallery": gallery}
     )
