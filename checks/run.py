@@ -191,7 +191,10 @@ class MemoryVerdict(_Part):
 
 
 class GalleryVerdict(_Part):
-    """What was observed of a gallery; of one memory asked for by itself where ``id`` is None."""
+    """What was observed of a gallery; of one memory asked for by itself where ``id`` is None.
+
+    ``on_icp``: how the items and their order are in the canister's gallery of that id.
+    """
 
     id: str | None
     title: str | None = None
@@ -201,6 +204,7 @@ class GalleryVerdict(_Part):
         "not_found", "unknown",
     ]  # fmt: skip
     owner_id: str | None = None
+    on_icp: Literal["same", "different", "not_there", "unknown"] | None = None
     memories: tuple[MemoryVerdict, ...] = ()
 
 

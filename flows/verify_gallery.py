@@ -14,6 +14,7 @@ from tasks import (
     chosen,
     content_repair,
     looking_up,
+    membership,
     mending,
     observe,
     publish,
@@ -30,6 +31,7 @@ look_up = task(looking_up.look_up)
 resolve = task(observe.resolve)
 read_bytes = task(rolling.verify, name="read")
 conclude = task(observe.conclude, name="compare-and-confirm")
+compare_items = task(membership.compare_items)
 certify = task(certifying.certify)
 propose = task(mending.propose)
 mend = task(content_repair.mend, name="repair")
@@ -84,6 +86,7 @@ class _Found:
     seen: observe.Seen
     reading: Mapping[str, Any]
     conclusions: list[Concluded]
+    items: membership.Membership
     evidence: Mapping[str, Any]
     proposal: mending.Proposal
 
@@ -101,12 +104,14 @@ def _found(run: audit.AuditRun, asked: chosen.Chosen, *, certified: bool) -> _Fo
     reading = read_bytes(run, facts, reports, [memory_id for memory_id, _ in asked.pairs()])
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     conclusions = [conclude(run, number, seen) for number in range(facts["partitions"])]
+    items = compare_items(run, seen, asked)
+    conclusions.append(items.concluded)
     evidence = certify(run, seen) if certified else certifying.no_certificates()
-    return _Found(asked, seen, reading, conclusions, evidence, propose(run, facts))
+    return _Found(asked, seen, reading, conclusions, items, evidence, propose(run, facts))
 
 
 def _mended(run: audit.AuditRun, fence: Fence | None, found: _Found) -> RunRecord:
     """Repairs and reports."""
     made = mend(run, found.seen, fence, found.proposal) if fence else None
     outcome = publish.Outcome(found.conclusions, found.reading, found.proposal, made, ())
-    return close(run, found.seen, found.asked, outcome, found.evidence)
+    return close(run, found.seen, found.asked, outcome, found.evidence, found.items)

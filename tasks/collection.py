@@ -58,8 +58,12 @@ def duplicates(conn: Connection) -> list[Case]:
         ]
 
 
-def rowless_items(conn: Connection, *, unknown_types: Collection[str]) -> list[Case]:
+def rowless_items(
+    conn: Connection, *, unknown_types: Collection[str], gallery_id: str | None = None
+) -> list[Case]:
     """Items of Neon's galleries whose memory has no row there: a case and ``was_in_neon`` each.
+
+    Of all galleries, or of one.
 
     Of types whose table can't be seen nothing is said, nor where there are no galleries to see.
     """
@@ -76,7 +80,7 @@ def rowless_items(conn: Connection, *, unknown_types: Collection[str]) -> list[C
                 "queries/collection", "rowless_items", **_item_columns(items),
                 edges=tables.ledger().identifier, memories=table.identifier,
                 id=sql.Identifier(table.required_column("id")),
-                wanted=sql.Literal(memory_type.value),
+                wanted=sql.Literal(memory_type.value), gallery=sql.Literal(gallery_id),
             )  # fmt: skip
             for rows in copy_tables(conn, select, _ROWLESS):
                 for row in rows.to_pylist():
@@ -99,16 +103,23 @@ async def gone_items(candidates: Sequence[Case], on_canister: OnCanister | None)
 
 
 async def gallery_cases(
-    store: IcpStore, read: Callable[[], Connection], on_canister: OnCanister
+    store: IcpStore,
+    read: Callable[[], Connection],
+    on_canister: OnCanister,
+    *,
+    ids: Collection[str] | None = None,
 ) -> list[Case]:
     """The canister's galleries against Neon's, and their items whose memory is in neither.
 
+    All galleries that the canister lists, or some.
+
     What differs is read again on both sides, and counts where it is what it was.
     """
-    headers = await store.canister.galleries()
-    ids = iter(sorted({header["id"] for header in headers}))
+    if ids is None:
+        ids = {header["id"] for header in await store.canister.galleries()}
+    ordered = iter(sorted(ids))
     found: list[Case] = []
-    while some := list(islice(ids, _GALLERIES_AT_ONCE)):
+    while some := list(islice(ordered, _GALLERIES_AT_ONCE)):
         first = await _compared(store, read, on_canister, some)
         differing = {each["gallery_id"] for each in first}
         suspects = [each for each in some if each.lower() in differing]

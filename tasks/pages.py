@@ -59,6 +59,7 @@ def page_environment() -> Environment:
         severity_words=_SEVERITY_WORDS,
         fate_words=_FATE_WORDS,
         titles={kind.name: kind.title for kind in KINDS.values()},
+        on_icp_words=wording.ON_ICP,
         plural=wording.plural,
         percent=wording.percent,
         age=wording.age,

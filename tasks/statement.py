@@ -82,6 +82,7 @@ def _content(run: RunRecord, certificates: Mapping[str, str]) -> dict[str, Any]:
         "stores": {name: store.state.value for name, store in run.stores.items()},
         "gallery_id": gallery["id"],
         "verdict": gallery["verdict"],
+        "on_icp": gallery["on_icp"],
         "memories": gallery["memories"],
         "findings": dict(run.counts),
         "certificates": dict(certificates),

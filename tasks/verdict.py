@@ -16,6 +16,7 @@ from tasks.audit import AuditRun
 from tasks.certifying import digests
 from tasks.chosen import Chosen
 from tasks.comparison import cases_of
+from tasks.membership import Membership
 from tasks.observe import Seen, view_of
 from tasks.statement import write_statement
 from tasks.stores.icp.identity import load_identity
@@ -31,12 +32,15 @@ def close(
     chosen: Chosen,
     outcome: publish.Outcome,
     evidence: Mapping[str, Any],
+    membership: Membership,
 ) -> RunRecord:
     """Writes the record, the page and the statement of a verification, and gives the record.
 
-    ``evidence``: what ``certifying.certify`` gave.
+    ``evidence``: what ``certifying.certify`` gave; ``membership``: how the gallery's items are on
+    the canister.
     """
     answer = verdict(run, seen, chosen, evidence["kept"])
+    answer = answer.model_copy(update={"on_icp": membership.on_icp})
     record = publish.close(run, seen, outcome, answer)
     pem = run.settings.identity_pem
     identity = load_identity(pem.get_secret_value() if pem else None)

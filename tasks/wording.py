@@ -11,6 +11,15 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _KILO = 1000
 
 
+#: How a gallery's items and their order are on the canister, by ``GalleryVerdict.on_icp``.
+ON_ICP = {
+    "same": "the same",
+    "different": "different, see the findings",
+    "not_there": "no such gallery is there that this identity can see: they are in Neon alone",
+    "unknown": "unknown, since the canister could not be asked",
+}
+
+
 def visible(text: str) -> str:
     r"""``text`` with everything that can't be seen, or turns text around, as an escape.
 

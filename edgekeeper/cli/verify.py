@@ -120,6 +120,10 @@ def _print_gallery(out: Output, run: "RunRecord", gallery: "GalleryVerdict") -> 
     name = f"Gallery {gallery.id}" if gallery.id else "The memory"
     said = gallery.verdict.replace("_", " ")
     out.say(f"{name}: {said}.", _STYLES.get(gallery.verdict, "critical"))
+    if gallery.on_icp:
+        from tasks.wording import ON_ICP  # noqa: PLC0415
+
+        out.say(f"  items and order on the canister: {ON_ICP[gallery.on_icp]}")
     if gallery.storage_status and gallery.storage_status != gallery.verdict:
         out.say(f"  the ledger's view says: {gallery.storage_status.replace('_', ' ')}")
 

@@ -28,7 +28,8 @@ WHERE i.{gallery_id} = ANY({ids});
 
 -- name: rowless_items
 -- Items of one memory type whose memory has no row, and whether the ledger knows it from elsewhere
--- than the canister: such a memory is gone, any other one may live on the canister alone.
+-- than the canister: such a memory is gone, any other one may live on the canister alone. Of all
+-- galleries, or of one.
 SELECT DISTINCT lower(i.{gallery_id}::text) AS gallery_id, lower(i.{memory_id}::text) AS memory_id,
     lower(i.{memory_type}::text) AS memory_type,
     EXISTS (
@@ -37,4 +38,5 @@ SELECT DISTINCT lower(i.{gallery_id}::text) AS gallery_id, lower(i.{memory_id}::
     ) AS was_in_neon
 FROM {items} AS i
 LEFT JOIN {memories} AS m ON lower(m.{id}::text) = lower(i.{memory_id}::text)
-WHERE lower(i.{memory_type}::text) = {wanted} AND m.{id} IS NULL;
+WHERE lower(i.{memory_type}::text) = {wanted} AND m.{id} IS NULL
+    AND ({gallery} IS NULL OR lower(i.{gallery_id}::text) = lower({gallery}));

@@ -8,56 +8,11 @@ from typing import Any
 
 import pytest
 from damaged_sandbox import BLOB, ICP, Box
+from gallery_run import Verify
 
 from checks.errors import UsageError
-from checks.run import RunRecord, exit_code
-from flows.verify_gallery import verify_gallery
+from checks.run import exit_code
 from sandbox.content import parse
-
-Verify = Callable[..., RunRecord]
-
-
-@pytest.fixture
-def verify(box: Box, home: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
-    """Runs the flow's stages in this process, without Prefect."""
-    for name, value in (box.directory.settings() | {"EDGEKEEPER_HOME": str(home)}).items():
-        monkeypatch.setenv(name, value)
-
-    def run(gallery_id: str | None = None, **more: Any) -> RunRecord:
-        return RunRecord.model_validate(verify_gallery.fn(gallery_id, **more))
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def _without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tasks as the plain functions that they are."""
-    from flows import verify_gallery as module  # noqa: PLC0415
-
-    for name in (
-        "choose", "snapshot", "resolve", "read_bytes", "conclude", "certify", "propose", "mend",
-        "close",
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, getattr(module, name).fn)
-    monkeypatch.setattr(module, "look_up", _Submitted(module.look_up.fn))
-
-
-class _Submitted:
-    """A function that is called where a task would be submitted."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def submit(self, *arguments: Any) -> "_Result":
-        return _Result(self._function(*arguments))
-
-
-class _Result:
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def result(self) -> Any:
-        return self._value
 
 
 def galleries(box: Box) -> list[str]:
@@ -226,6 +181,27 @@ def test_an_item_whose_memory_is_gone_makes_the_gallery_incomplete(
     run = verify(gallery_id, certified=False)
     assert run.gallery is not None
     assert run.gallery.verdict == "incomplete"
+    assert [(each.kind, each.gallery_id) for each in run.findings] == [
+        ("dangling_item", gallery_id)
+    ]
+
+
+def test_a_memory_in_two_galleries_is_verified_in_both(box: Box, verify: Verify) -> None:
+    memory_id = copied(box)
+    first, second = galleries(box)[:2]
+    for gallery_id in (first, second):
+        box.sql("DELETE FROM gallery_items WHERE gallery_id = %s", gallery_id)
+        box.sql(
+            "INSERT INTO gallery_items (id, gallery_id, memory_id, memory_type, position) "
+            "VALUES (gen_random_uuid(), %s, %s, 'image', 1)",
+            gallery_id, memory_id,
+        )  # fmt: skip
+    with damaged(box, memory_id, flipped):
+        for gallery_id in (first, second):
+            run = verify(gallery_id, certified=False)
+            assert run.gallery is not None
+            assert [each.memory_id for each in run.gallery.memories] == [memory_id]
+            assert "hash_mismatch" in {each.kind for each in run.findings}
 
 
 @pytest.mark.parametrize("store", [BLOB, ICP])
