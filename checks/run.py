@@ -77,6 +77,7 @@ class StoreSummary(_Part):
     detail: str | None = None
     unknown_parts: dict[str, str] = Field(default_factory=dict)
     ignored: int = 0
+    shrunk_from: int | None = None
 
 
 class Edges(_Part):

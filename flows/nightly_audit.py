@@ -15,6 +15,7 @@ from tasks import audit, content_repair, heartbeat, mending, notifying, observe,
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.quality import CheckResult
+from tasks.resolve import LeftOver
 from tasks.settings import byte_budget, load_settings
 
 snapshot = task(observe.snapshot)
@@ -121,16 +122,25 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
     reading = verify_bytes(run, facts, reports)
     progress.reached(75, "comparing and confirming")
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
-    concluded = conclude.map(unmapped(run), list(range(facts["partitions"])), unmapped(seen))
-    conclusions = [
-        *concluded.result(),
-        conclude_left_over(run, left_over, seen),
-        conclude_collection(run, seen),
-    ]
+    conclusions = _compared(run, left_over, seen)
+    doubted = observe.without_doubtful_listings(seen, conclusions)
+    if doubted is not None:
+        seen, conclusions = doubted, _compared(run, left_over, doubted)
 
     proposal = propose(run, facts)
     progress.reached(90, "repairing as far as was asked for, and reporting")
     return _Found(seen, reading, conclusions, proposal, quality.result())
+
+
+def _compared(run: audit.AuditRun, left_over: LeftOver, seen: observe.Seen) -> list[Concluded]:
+    """What is concluded of every partition, and of the objects that nothing refers to."""
+    partitions = list(range(seen.facts["partitions"]))
+    concluded = conclude.map(unmapped(run), partitions, unmapped(seen))
+    return [
+        *concluded.result(),
+        conclude_left_over(run, left_over, seen),
+        conclude_collection(run, seen),
+    ]
 
 
 def _mended(run: audit.AuditRun, fence: Fence | None, found: _Found) -> RunRecord:

@@ -48,8 +48,9 @@ class Concluded:
         edges, compared, agree: ledger rows seen, of these judged, of these in agreement.
         findings: confirmed ones.
         in_flight: dropped, since something changed while they were looked at.
-        unknown: backends that could not be asked any more, by name, with the reason.
+        unknown: backends that did not give every answer, by name, with a reason.
         sampled: groups of findings of which only a sample was looked at.
+        left_out: by backend, objects that its listing left out and a direct look found.
         assets, unverifiable: assets that a store holds, and of these not readable.
         coverage: how much of them was ever verified, see ``coverage.covered``.
     """
@@ -64,6 +65,7 @@ class Concluded:
     unknown: dict[str, str] = field(default_factory=dict)
     sampled: dict[str, int] = field(default_factory=dict)
     coverage: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
 def cases_of(
@@ -89,7 +91,8 @@ async def conclude(
     cases = build(frames, view)
     judgement = judge(cases, view)
     judgement.findings = await recognise(judgement.findings, workspace, view, stores)
-    confirmation = await confirm(judgement.findings, stores, reread)
+    confirmation = await confirm(judgement.findings, stores, reread, listed_from=view.now)
+    left_out = {backend.value: sorted(names) for backend, names in confirmation.left_out.items()}
     if confirmation.hollow is not None:
         gone = confirmation.hollow.assign(outcome="gone")
         frames.hashes = pd.concat([frames.hashes, gone], ignore_index=True)
@@ -108,9 +111,10 @@ async def conclude(
     return Concluded(
         judgement.edges, judgement.compared, judgement.agree, len(kept) + len(strange),
         confirmation.in_flight, cases.assets_held(), unverifiable,
-        {backend.value: reason for backend, reason in confirmation.unknown.items()},
+        {backend.value: reason for backend, reason in confirmation.why_not.items()},
         confirmation.sampled,
         covered(cases, view.now),
+        left_out,
     )  # fmt: skip
 
 
@@ -165,7 +169,7 @@ async def conclude_left_over(
     _save_findings(workspace, workspace.partitions, findings)
     return Concluded(
         findings=len(kept), in_flight=confirmation.in_flight, sampled=confirmation.sampled,
-        unknown={backend.value: reason for backend, reason in confirmation.unknown.items()},
+        unknown={backend.value: reason for backend, reason in confirmation.why_not.items()},
     )  # fmt: skip
 
 

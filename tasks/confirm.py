@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 
 from checks.cases import SLOT_NUMBER, WIDTH, ledger_digest
 from checks.describe import plain_records
-from checks.errors import AccessRefusedError, StoreError
+from checks.errors import StoreError, StoreUnreachableError
 from checks.kinds import KINDS
 from checks.model import Artifact, Backend
 from checks.normal import is_uuid
@@ -29,6 +30,8 @@ CONCURRENCY = 16
 #: More findings of one kind in one store than this are confirmed by a sample.
 SAMPLE_ABOVE = 5_000
 SAMPLE = 500
+#: A listing may be a minute behind the store, and the store's clock behind or ahead of ours.
+LISTING_LAG = timedelta(minutes=10)
 #: Kinds about a whole memory: none of its edges may have changed.
 _WHOLE = frozenset({
     "lost", "deleted_memory", "dangling_edge", "icp_only", "type_mismatch", "replica_divergence",
@@ -77,8 +80,12 @@ class Confirmation:
         kept: the findings that hold, with ``confirmed`` (bool): looked at directly.
         in_flight: how many were dropped, since something changed meanwhile.
         unknown: backends that could not be asked, with the reason; their findings were dropped.
+        doubtful: backends that did not give some of the answers, with the reason of one; the
+            findings that wanted these were dropped, and the others were looked at.
         unseen: the findings that were dropped for that.
         sampled: kinds and backends of which only a sample was looked at, with the sample's size.
+        left_out: by backend, objects that its listing left out although they had been there for
+            long, as direct looks found.
         hollow: listed assets whose bytes are not there although their memory stands still: columns
             ``key_hi, key_lo, memory_id, memory_type, backend``.
     """
@@ -86,9 +93,16 @@ class Confirmation:
     kept: pd.DataFrame
     in_flight: int = 0
     unknown: dict[Backend, str] = field(default_factory=dict)
+    doubtful: dict[Backend, str] = field(default_factory=dict)
     unseen: pd.DataFrame = field(default_factory=pd.DataFrame)
     sampled: dict[str, int] = field(default_factory=dict)
+    left_out: dict[Backend, set[str]] = field(default_factory=dict)
     hollow: pd.DataFrame | None = None
+
+    @property
+    def why_not(self) -> dict[Backend, str]:
+        """The backends that did not give every answer, with a reason."""
+        return self.doubtful | self.unknown
 
 
 def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> pd.Series:
@@ -147,6 +161,7 @@ async def confirm(
     reread: RereadRows,
     *,
     about_to_act: bool = False,
+    listed_from: datetime | None = None,
 ) -> Confirmation:
     """The findings that still hold when looked at directly.
 
@@ -155,6 +170,7 @@ async def confirm(
         stores: the stores that can be asked; what is in Neon is read again by ``reread``.
         reread: the rows of some memories as they are now.
         about_to_act: their repairs are made next.
+        listed_from: when the stores' listings began.
 
     ``kept`` has a column ``looked_size``: the size that a direct look gave, null where none did.
     """
@@ -174,8 +190,24 @@ async def confirm(
         result.hollow = await _hollow(result.kept, lookups, answers, stores)
     except StoreError as error:
         result.unknown[Backend.ICP] = str(error)
+    if listed_from is not None:
+        result.left_out = _left_out(lookups, answers, listed_from - LISTING_LAG)
     _drop(result, lookups, answers, chosen)
     return result
+
+
+def _left_out(
+    lookups: list[list[Claim]], answers: Mapping[Lookup, Observation | None], since: datetime
+) -> dict[Backend, set[str]]:
+    """What is there, was written before ``since``, and was not listed."""
+    found: dict[Backend, set[str]] = {}
+    for claim in (claim for claims in lookups for claim in claims):
+        seen = answers.get(claim.target)
+        if claim.state != Object.ABSENT or seen is None or seen.is_link:
+            continue
+        if seen.written_at is not None and seen.written_at < since:
+            found.setdefault(claim.target[0], set()).add(seen.location)
+    return found
 
 
 _HOLLOW = ["key_hi", "key_lo", "memory_id", "memory_type", "backend"]
@@ -340,12 +372,11 @@ async def _look_up_all(
                 return
             try:
                 answers[target] = await stores[backend].look_up(location, artifact)
-            except AccessRefusedError as error:
-                # One capsule that can't be read says nothing of the others.
-                if backend is not Backend.ICP:
-                    result.unknown[backend] = str(error)
-            except StoreError as error:
+            except StoreUnreachableError as error:
                 result.unknown[backend] = str(error)
+            except StoreError as error:
+                # One capsule that can't be read, or one odd answer, says nothing of the others.
+                result.doubtful[backend] = str(error)
 
     await asyncio.gather(*(ask(target) for target in targets))
     return answers
@@ -406,5 +437,5 @@ def _looked_size(claims: list[Claim], answers: Mapping[Lookup, Observation | Non
 
 
 def _is_blind(each: list[Claim], result: Confirmation) -> bool:
-    """Whether a finding that was not in the sample is about a store that can't be asked."""
-    return any(claim.target[0] in result.unknown for claim in each)
+    """Whether a finding that was not in the sample is about a store that left some unanswered."""
+    return any(claim.target[0] in result.why_not for claim in each)

@@ -22,13 +22,17 @@ async def spool(
     directory: Path,
     partitions: int,
     progress: Progress = lambda _objects: None,
+    *,
+    expected: int = 0,
 ) -> ListingReport:
     """Lists ``store`` into ``directory``; memory stays flat.
+
+    ``expected``: about how many objects there should be.
 
     The inventory's natural key is ``memory_id`` where the schema has it, else ``location``. A
     listing that fails half-way leaves what it saw: seen is there, but not seen is unknown.
     """
-    report = ListingReport(StoreState.INCOMPLETE)
+    report = ListingReport(StoreState.INCOMPLETE, expected=expected)
     started = monotonic()
     try:
         await spool_batches(store.list_batches(report), schema, directory, partitions, progress)

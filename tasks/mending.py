@@ -14,7 +14,7 @@ import pandas as pd
 
 from checks.breaker import Tripped, tripped
 from checks.describe import plain_records
-from checks.model import RepairState
+from checks.model import RepairState, StoreState
 from checks.repairs import EdgeRepair, plan
 from checks.run import side_of
 from tasks.acknowledgements import decisions
@@ -33,7 +33,8 @@ _WORST_FIRST = (
 )  # fmt: skip
 #: Columns of an edge that are compared besides its version.
 _COMPARED = ("present", "location", "content_hash", "size_bytes", "sync_state", "sync_error")
-_UNSEEN = (RepairState.PROPOSED.value, "not made: a store that it rests on stopped answering")
+_UNSEEN = (RepairState.PROPOSED.value, "not made: a store that it rests on did not answer")
+_UNWHOLE = (RepairState.PROPOSED.value, "not made: the store was not seen whole")
 _CHANGED = "it changed between the finding and the repair; the next audit looks at it again"
 
 
@@ -125,6 +126,7 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     made = Made()
     outcomes: Outcomes = {}
     workspace = run.workspace(seen.facts["partitions"])
+    withheld = _not_whole(seen)
     with run.connect() as conn:
         before = repaired(conn, run.run_id)
     for partition in range(workspace.partitions):
@@ -138,6 +140,9 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
         parts = pd.concat([held_parts, parts[partly]]) if partly.any() else held_parts
         outcomes |= unheld
         repairs = list(plan(held, parts, run.run_id))
+        unwhole = [each for each in repairs if each.backend in withheld]
+        outcomes |= {each.fingerprint: _UNWHOLE for each in unwhole}
+        repairs = [each for each in repairs if each.backend not in withheld]
         allowed = [each for each in repairs if proposal.refusal(each) is None]
         outcomes |= _applied(run, fence, allowed, _observed(held) | _observed(parts))
         outcomes |= {
@@ -151,6 +156,19 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     return made
 
 
+def _not_whole(seen: Seen) -> set[str]:
+    """The stores that were not seen whole without its being known which part was not: unknown.
+
+    Of a capsule or a table that could not be seen only its own memories are.
+    """
+    return {
+        backend.value
+        for backend, report in seen.reports.items()
+        if report.state in (StoreState.INCOMPLETE, StoreState.UNREACHABLE)
+        and not report.unknown_parts
+    }
+
+
 async def _still_holding(
     run: AuditRun, seen: Seen, judged: pd.DataFrame, parts: pd.DataFrame, made: Made
 ) -> tuple[pd.DataFrame, pd.DataFrame, Outcomes]:
@@ -160,7 +178,7 @@ async def _still_holding(
         partly = await confirm(parts, stores, run.reread, about_to_act=True)
     unheld: Outcomes = {}
     for asked, again in ((judged, whole), (parts, partly)):
-        made.unknown |= {backend.value: why for backend, why in again.unknown.items()}
+        made.unknown |= {backend.value: why for backend, why in again.why_not.items()}
         gone = set(asked["fingerprint"]) - set(again.kept["fingerprint"])
         unheld |= dict.fromkeys(gone, (RepairState.SUPERSEDED.value, _CHANGED))
         if len(again.unseen):
@@ -200,7 +218,7 @@ def doubts(proposal: Proposal, made: Made | None) -> tuple[str, ...]:
     """Why the run can't conclude, where repairs were asked for: breakers, stores that went away."""
     if made is None:
         return ()
-    away = (f"{name} stopped answering: {why}" for name, why in made.unknown.items())
+    away = (f"{name} did not give every answer: {why}" for name, why in made.unknown.items())
     return (*(str(each) for each in proposal.tripped.values()), *away)
 
 

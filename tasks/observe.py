@@ -23,6 +23,7 @@ from tasks import collection, comparison, verification
 from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
 from tasks.claims import claimed_now
+from tasks.expectation import expected_objects, judge_shrinkage, last_whole
 from tasks.inventory import break_off, judge_emptiness, spool
 from tasks.partitions import PartitionWriter, read_partition
 from tasks.progress import advancing
@@ -90,6 +91,7 @@ def list_store(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Lis
     def work() -> dict[str, Any]:
         report = asyncio.run(_list(run, backend, facts))
         judge_emptiness(report, backend, facts["present"].get(backend.value, 0))
+        judge_shrinkage(report, backend, last_whole(run, backend))
         return asdict(report)
 
     return _report(run.stage(f"list-{backend.value}", work))
@@ -114,7 +116,10 @@ async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Li
         told = advancing(f"listing {backend}", _expected(backend, facts))
         if isinstance(store, IcpStore):
             await store.check_interface()  # what its listing raises is in the report already
-        report = await spool(store, SCHEMAS[backend], directory, partitions, told)
+        report = await spool(
+            store, SCHEMAS[backend], directory, partitions, told,
+            expected=expected_objects(run, backend, facts),
+        )  # fmt: skip
     except StoreError as error:  # of one store: what the others hold is not in doubt
         list_nothing(directory, SCHEMAS[backend], partitions)
         report = ListingReport(StoreState.INCOMPLETE)
@@ -200,10 +205,40 @@ class Seen:
     Attributes:
         facts: of the snapshot.
         reports: how each store's listing, and the reading of its bytes, went.
+        again: whether it is compared once more, since a listing was not what it seemed.
     """
 
     facts: Mapping[str, Any]
     reports: Mapping[Backend, ListingReport]
+    again: bool = False
+
+    def stage(self, name: str) -> str:
+        """The name of a stage that compares."""
+        return f"{name}-again" if self.again else name
+
+
+#: Objects that a listing may leave out for a reason of their own.
+LEFT_OUT_MOST = 3
+
+
+def without_doubtful_listings(
+    seen: Seen, conclusions: Collection[comparison.Concluded]
+) -> Seen | None:
+    """What was seen, less the listings that left out what direct looks found; None: none did.
+
+    A listing that leaves out objects which have been there for long was not whole, whatever it said
+    of itself: then what else it lacks proves nothing, and all has to be compared once more.
+    """
+    reports = dict(seen.reports)
+    for backend in Backend:
+        names = [name for each in conclusions for name in each.left_out.get(backend.value, [])]
+        if len(names) > LEFT_OUT_MOST and reports[backend].state is StoreState.COMPLETE:
+            reports[backend] = replace(
+                reports[backend], state=StoreState.INCOMPLETE,
+                detail=f"its listing left out {len(names)} objects that a direct look found, such "
+                f"as {names[0][:200]}: it was not whole, whatever it said. Run again later",
+            )  # fmt: skip
+    return None if reports == seen.reports else replace(seen, reports=reports, again=True)
 
 
 class OpenStores:
@@ -237,7 +272,7 @@ def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
         return asdict(asyncio.run(_conclude(run, partition, seen)))
 
     with _COMPARING:
-        return _concluded(run.stage(f"compare-{partition}", work))
+        return _concluded(run.stage(seen.stage(f"compare-{partition}"), work))
 
 
 async def _conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
@@ -263,7 +298,7 @@ def conclude_left_over(run: AuditRun, found: matching.LeftOver, seen: Seen) -> c
         except StoreError as error:
             return asdict(comparison.Concluded(unknown={Backend.ICP.value: str(error)}))
 
-    return _concluded(run.stage("orphans", work))
+    return _concluded(run.stage(seen.stage("orphans"), work))
 
 
 async def _conclude_left_over(
@@ -295,7 +330,7 @@ def conclude_collection(run: AuditRun, seen: Seen) -> comparison.Concluded:
         concluded.unknown = {backend.value: why for backend, why in away.items()}
         return asdict(concluded)
 
-    return _concluded(run.stage("whole-collection", work))
+    return _concluded(run.stage(seen.stage("whole-collection"), work))
 
 
 async def _gallery_cases(

@@ -221,7 +221,7 @@ def _record(run: AuditRun, seen: Seen, outcome: Outcome, findings: pd.DataFrame)
     """The record of an audit that came to its end."""
     concluded = outcome.conclusions
     unknown = {name: why for each in concluded for name, why in each.unknown.items()}
-    doubts = [f"{name} stopped answering: {why}" for name, why in unknown.items()]
+    doubts = [f"{name} did not give every answer: {why}" for name, why in unknown.items()]
     now = datetime.now(UTC)
     record = RunRecord(
         run_id=run.run_id,

@@ -1,6 +1,6 @@
 -- name: gallery
--- One gallery.
-SELECT g.{id}::text, {title}, {owner_id} FROM {galleries} AS g WHERE g.{id} = ANY({ids});
+-- One gallery; of a title that fills megabytes its beginning.
+SELECT g.{id}::text, left({title}, 200), {owner_id} FROM {galleries} AS g WHERE g.{id} = ANY({ids});
 
 -- name: items
 -- The items of one gallery, in its order.

@@ -74,6 +74,10 @@ class ListingReport:
         unknown_parts: names of parts (capsules, tables) that could not be read whole, each with
             its reason; what lies in them is unknown.
         ignored: how many of the objects are no memories, as a setting says: never orphaned.
+        expected: about how many objects there should be; a listing with many times as many has no
+            end.
+        shrunk_from: how many the last whole listing had, where this one is doubted for being so
+            much shorter.
     """
 
     state: StoreState
@@ -84,6 +88,8 @@ class ListingReport:
     detail: str | None = None
     unknown_parts: dict[str, str] = field(default_factory=dict)
     ignored: int = 0
+    expected: int = 0
+    shrunk_from: int | None = None
 
 
 class Store(Protocol):

@@ -256,11 +256,18 @@ def _stages(run: audit.AuditRun, before: Mapping[str, Hook]) -> tuple[Any, ...]:
     reading = rolling.verify(run, facts, reports)
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     at("conclude")
-    conclusions = [observe.conclude(run, number, seen) for number in range(facts["partitions"])]
-    conclusions.append(observe.conclude_left_over(run, left_over, seen))
-    conclusions.append(observe.conclude_collection(run, seen))
+    conclusions = _compared(run, left_over, seen)
+    if doubted := observe.without_doubtful_listings(seen, conclusions):
+        seen, conclusions = doubted, _compared(run, left_over, doubted)
     at("propose")
     return seen, conclusions, reading, mending.propose(run, facts)
+
+
+def _compared(run: audit.AuditRun, left_over: Any, seen: observe.Seen) -> list[Any]:
+    partitions = range(seen.facts["partitions"])
+    conclusions = [observe.conclude(run, number, seen) for number in partitions]
+    conclusions.append(observe.conclude_left_over(run, left_over, seen))
+    return [*conclusions, observe.conclude_collection(run, seen)]
 
 
 def _end(

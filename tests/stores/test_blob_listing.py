@@ -260,3 +260,25 @@ def test_the_same_bytes_put_again_are_another_version() -> None:
     assert not first.is_kept_by(again)
     assert BlobVersion("e", None).is_kept_by(again)
     assert not BlobVersion("f", None).is_kept_by(again)
+
+
+async def test_a_listing_that_invents_objects_for_ever_is_given_up(
+    blobs: BlobProcess, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SPARE_PAGES", 30)
+    blobs.put("a", b"")
+    blobs.fault("fresh_cursor", 7, times=None)
+    names, report = await listed(store)
+    assert report.state is StoreState.INCOMPLETE
+    assert "no end within 30 pages" in (report.detail or "")
+    assert len(names) == 1 + 30 * 7
+
+
+async def test_a_store_may_have_many_times_the_objects_that_are_expected(
+    blobs: BlobProcess, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SPARE_PAGES", 0)
+    answer(blobs, *(page([str(n)], hasMore=n < 19, cursor=str(n)) for n in range(20)))
+    report = ListingReport(StoreState.INCOMPLETE, expected=1_000)
+    assert len([batch async for batch in store.list_batches(report)]) == 20
+    assert report.state is StoreState.COMPLETE

@@ -38,7 +38,7 @@ from checks.normal import icp_location
 from sandbox.content import Generated
 from sandbox.icp.interface import methods
 from tasks.settings import MAINNET_ROOT_KEY
-from tasks.stores.icp import IcpStore, reading
+from tasks.stores.icp import IcpStore, listing, reading
 from tasks.stores.protocol import ListingReport, Store
 
 CHUNK = 1_500_000
@@ -313,6 +313,19 @@ async def test_where_nothing_answers_the_listing_is_unreachable(icp: IcpProcess)
     with pytest.raises(StoreUnreachableError):
         await store.look_up(icp_location("capsule-1", "a"))
     await store.aclose()
+
+
+async def test_a_canister_that_invents_memories_for_ever_is_given_up(
+    icp: IcpProcess, store: IcpStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SPARE_PAGES_IN_ALL", 12)
+    fill(icp, 5)
+    icp.fault("fresh_cursor", 3, None, canister_method="memories_list")
+    icp.fault("wrong_count", 2**60, None, canister_method="capsules_list")
+    rows, report = await listed(store)
+    assert report.state is StoreState.INCOMPLETE
+    assert "many times as many pages" in (report.detail or "")
+    assert len(rows) < 12 * 9
 
 
 async def test_a_listing_may_be_left_early(icp: IcpProcess, store: IcpStore) -> None:

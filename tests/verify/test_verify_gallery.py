@@ -60,6 +60,19 @@ def flipped(kept: Any) -> Any:
     return replace(kept, body=replace(parse(kept.body), flips=(5,)).describe())
 
 
+def test_of_a_title_of_ten_megabytes_its_beginning_is_told(
+    box: Box, verify: Verify, home: Path
+) -> None:
+    name = galleries(box)[0]
+    table = box.directory.tables.galleries
+    box.sql(f'UPDATE "{table}" SET title = %s WHERE id = %s', "x" * 10_000_000, name)  # noqa: S608
+    record = verify(name)
+    assert record.gallery is not None
+    assert record.gallery.title == "x" * 200
+    for path in (home / "runs" / record.run_id).glob("*.*"):
+        assert path.stat().st_size < 2_000_000, path
+
+
 def test_an_undamaged_gallery_is_whole_and_its_bytes_were_read(box: Box, verify: Verify) -> None:
     for gallery_id in galleries(box):
         run = verify(gallery_id)

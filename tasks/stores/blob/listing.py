@@ -17,12 +17,15 @@ from checks.errors import MalformedAnswerError, StoreError, StoreUnreachableErro
 from checks.model import StoreState
 from checks.normal import is_ignored
 from tasks.stores.blob.answers import Blob, Page
-from tasks.stores.blob.asking import list_page
+from tasks.stores.blob.asking import PAGE_LIMIT, list_page
 from tasks.stores.blob.connection import BlobConnection
 from tasks.stores.protocol import ListingReport
 
 #: Pages in a row that bring nothing new before a listing is given up.
 BARREN_PAGES = 100
+#: Pages that any store may have, ten million objects, and how many times as many as are expected.
+SPARE_PAGES = 10_000
+PAGES_FACTOR = 20
 
 
 async def list_batches(
@@ -63,9 +66,10 @@ async def _pages(connection: BlobConnection, report: ListingReport) -> AsyncGene
         return asyncio.create_task(list_page(connection, cursor, on_attempt=count))
 
     cursors: set[int] = set()  # their hashes: a cursor can be long
+    most = SPARE_PAGES + PAGES_FACTOR * report.expected // PAGE_LIMIT
     coming = ask(None)
     try:
-        while True:
+        for _ in range(most):
             page = await coming
             repeated = page.cursor is not None and hash(page.cursor) in cursors
             if page.cursor is not None and not repeated:
@@ -79,6 +83,10 @@ async def _pages(connection: BlobConnection, report: ListingReport) -> AsyncGene
                 )
             if page.cursor is None:
                 return
+        raise MalformedAnswerError(
+            f"the blob listing has no end within {most} pages, of a store that should hold about "
+            f"{report.expected} objects; it was given up, and what was not seen is unknown"
+        )
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)

@@ -31,6 +31,10 @@ _QUEUED_PAGES = 32
 _SPARE_PAGES = 1_000
 #: Pages may be shorter than asked for; twenty times as many as there would be is no listing.
 _PAGES_FACTOR = 20
+#: How many memories there are is something that the canister says itself. Of all its pages no more
+#: are read than these, and so many times as many as the ledger and former runs make expect.
+SPARE_PAGES_IN_ALL = 10_000
+EXPECTED_FACTOR = 5
 
 Row = dict[str, Any]
 
@@ -51,6 +55,7 @@ class Listing:
         self._known = known_capsules
         self._in_flight = in_flight
         self._queue: asyncio.Queue[list[Row] | Exception | None] = asyncio.Queue(_QUEUED_PAGES)
+        self._pages_left = SPARE_PAGES_IN_ALL + EXPECTED_FACTOR * report.expected // PAGE_LIMIT
         self._started = time.monotonic()
         self._requests_before = canister.agent.transport.requests
 
@@ -146,6 +151,12 @@ class Listing:
         cursors: set[str] = set()
         pages = _SPARE_PAGES + _PAGES_FACTOR * (expected // PAGE_LIMIT)
         for _ in range(pages):
+            self._pages_left -= 1
+            if self._pages_left < 0:
+                raise MalformedAnswerError(
+                    "the canister sent many times as many pages as there should be, of about "
+                    f"{self._report.expected} memories; its listing was given up"
+                )
             page = await self._canister.memories_page(capsule_id, cursor)
             if page is None:
                 raise AccessRefusedError(
