@@ -108,7 +108,9 @@ _ALL = (
     Kind(
         "invalid_id", Grain.ROW, "Invalid id",
         "The id is not a UUID in canonical form, so nothing else can be matched with it.",
-        _A_PERSON,
+        _A_PERSON + " Where the ledger alone writes it otherwise, "
+        "`edgekeeper audit --repair ledger` mends it.",
+        ledger_repair="canonical form in the ledger, where it is unambiguous",
     ),
     Kind(
         "invalid_location", Grain.ROW, "Invalid location",

@@ -111,8 +111,8 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
             values = {"sync_state": SyncState.IDLE.value, "sync_error": None}
         case "deleted_memory" | "external_only":
             values = {"present": False, "sync_state": SyncState.IDLE.value}
-        case "invalid_location" | "moved":
-            values = _relocated(case)
+        case "invalid_location" | "moved" | "invalid_id":
+            values = _renamed(case)
         case "invalid_row" if (canonical := _canonical_hash(case)) is not None:
             values = {"content_hash": canonical}
         case "hash_unknown" if case["hash_is_safe"]:
@@ -123,8 +123,10 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
     return values
 
 
-def _relocated(case: dict[str, Any]) -> dict[str, Any]:
-    """Where the object is; nothing where it was not seen, or the edge already says it."""
+def _renamed(case: dict[str, Any]) -> dict[str, Any]:
+    """Where the object is, or the id in canonical form; nothing where that is not known."""
+    if case["kind"] == "invalid_id":
+        return {"memory_id": case["memory_id"]}
     if case["kind"] == "moved":
         return {"location": case["moved_to"]}
     there = case["object_state"] == Object.THERE

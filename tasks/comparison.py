@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ from checks.model import Artifact, Backend
 from checks.normal import BlobAddress, icp_location
 from checks.repairs import EdgeRepair, plan
 from checks.run import FINDINGS
+from checks.states import Edge
 from tasks.confirm import Confirmation, RereadRows, confirm
 from tasks.log import mask_table
 from tasks.moved import moved_files, recognise, save_moved
@@ -104,8 +106,9 @@ async def conclude(
     _save_dropped(workspace, partition, judgement.findings, confirmation, kept)
     _save(workspace.directory / "judged", partition, kept)
     save_moved(workspace, partition, kept)
-    _save(workspace.directory / "parts", partition, _belonging(judgement.parts, kept))
     strange, invalid = _described(odd.drop_duplicates())
+    parts = [_belonging(judgement.parts, kept), _respelled(cases, strange)]
+    _save(workspace.directory / "parts", partition, pd.concat(parts, ignore_index=True))
     _save_findings(workspace, partition, findings, invalid)
     unverifiable = int(cases.hashes["outcome"].isin(["changed", "failed"]).sum())
     return Concluded(
@@ -224,6 +227,25 @@ def _belonging(parts: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         ["key_hi", "key_lo", "kind", "fingerprint"],
     ]
     return parts.merge(whole, "inner", ["key_hi", "key_lo", "kind"])
+
+
+def _respelled(cases: Cases, odd: pd.DataFrame) -> pd.DataFrame:
+    """The cases of edges whose id is a UUID in other writing and can be put into canonical form.
+
+    That is unambiguous where the app's own row is not written like that: the app finds its edges by
+    its own spelling.
+    """
+    row = ["key_hi", "key_lo", "memory_type"]
+    invalid = odd[odd["kind"] == "invalid_id"]
+    as_in_app = invalid.loc[invalid["artifact"].isna(), row].drop_duplicates()
+    wanted = invalid.loc[invalid["artifact"].notna(), [*row, "artifact", "backend", "fingerprint"]]
+    wanted = wanted.merge(as_in_app, "left", row, indicator="app")
+    wanted = wanted[wanted["app"] == "left_only"].drop(columns="app")
+    tracked = np.zeros(cases.edge.shape, dtype=bool)
+    tracked[cases.memories.set_index(row).index.isin(pd.MultiIndex.from_frame(wanted[row]))] = True
+    tracked &= cases.edge != Edge.NONE
+    own = cases.frame(tracked).assign(kind="invalid_id")
+    return own.merge(wanted, "inner", [*row, "artifact", "backend"])
 
 
 def _save(directory: Path, partition: int, frame: pd.DataFrame) -> None:

@@ -306,9 +306,10 @@ def load_partition(
 ) -> tuple[Partition, pd.DataFrame]:
     """Everything about the memories of one partition, and the rows that can't be compared.
 
-    The second frame has ``memory_id, memory_type, artifact, backend, kind, row_problem`` of rows
-    whose id is no canonical UUID (``invalid_id``; where it is a UUID in other writing the memory is
-    compared all the same) and of edges that have no place beside the others (``invalid_row``).
+    The second frame has ``key_hi, key_lo, memory_id, memory_type, artifact, backend, kind,
+    row_problem`` of rows whose id is no canonical UUID (``invalid_id``; where it is a UUID in other
+    writing the memory is compared all the same) and of edges that have no place beside the others
+    (``invalid_row``).
     """
     edges = ledger_part(workspace, partition, address)
     edges = edges.assign(row_problem=pd.array(row_problems(edges), dtype="str"))
@@ -375,7 +376,7 @@ def _canonical(ids: pd.Series) -> pd.Series:
 
 
 def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | str) -> pd.DataFrame:
-    ids = frame[["memory_id", "memory_type"]]
+    ids = frame[[*_KEY, "memory_id", "memory_type"]]
     return ids.assign(artifact=artifact, backend=backend, kind="invalid_id", row_problem=None)
 
 

@@ -3,16 +3,17 @@
 -- objects and canister copies that makes, and two of the memories. Nothing is saved of no bytes.
 SELECT
     {content_hash} AS content_hash,
-    count(DISTINCT (e.memory_type::text, e.memory_id::text)) AS memories,
+    count(DISTINCT lower(e.memory_id::text)) AS memories,
     max({size_bytes}) AS size_bytes,
     count(DISTINCT {location}) FILTER (WHERE e.backend::text = 'vercel-blob') AS blob_objects,
-    count(DISTINCT e.memory_id::text) FILTER (WHERE e.backend::text = 'icp-canister') AS icp_copies,
+    count(DISTINCT lower(e.memory_id::text)) FILTER (WHERE e.backend::text = 'icp-canister')
+        AS icp_copies,
     min(e.memory_type::text || ' ' || e.memory_id::text) AS first_memory,
     max(e.memory_type::text || ' ' || e.memory_id::text) AS last_memory
 FROM {edges} AS e
 WHERE e.artifact::text = 'asset' AND {present} AND {content_hash} ~ '^[0-9a-f]{{64}}$'
 GROUP BY 1
-HAVING count(DISTINCT (e.memory_type::text, e.memory_id::text)) > 1
+HAVING count(DISTINCT lower(e.memory_id::text)) > 1
     AND coalesce(max({size_bytes}), 1) > 0;
 
 -- name: galleries

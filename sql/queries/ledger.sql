@@ -23,8 +23,9 @@ current AS MATERIALIZED (
 ),
 changed AS (
     UPDATE {edges} AS e
-    SET (present, location, content_hash, size_bytes, sync_state, last_synced_at, sync_error) = (
-        SELECT p.present, p.location, p.content_hash, p.size_bytes, p.sync_state,
+    SET (memory_id, present, location, content_hash, size_bytes, sync_state, last_synced_at,
+        sync_error) = (
+        SELECT p.memory_id, p.present, p.location, p.content_hash, p.size_bytes, p.sync_state,
             p.last_synced_at, p.sync_error
         FROM jsonb_populate_record(e, c.new) AS p)
     FROM current AS c

@@ -14,6 +14,7 @@ from tasks.lease import Fence, acquire
 from tasks.ledger import apply_repairs
 
 MEMORY = "11111111-1111-4111-8111-11111111111%d"
+SPELLED = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 ICP_ONLY = "22222222-2222-4222-8222-222222222222"
 
 
@@ -229,3 +230,19 @@ def test_many_repairs_go_in_batches(conn: Connection, fence: Fence) -> None:
     assert set(states(conn, fence, *(insert(each) for each in ids))) == {RepairState.APPLIED}
     assert (len(table(conn)), journal(conn)) == (2500, 2500)
     assert revert_run(conn, "run-1", fence=fence).reverted == 2500
+
+
+def test_an_id_is_put_into_canonical_form_and_put_back(conn: Connection, fence: Fence) -> None:
+    conn.execute("DROP VIEW IF EXISTS sync_status, memory_presence, gallery_presence CASCADE")
+    conn.execute("ALTER TABLE storage_edges ALTER memory_id TYPE text")
+    conn.execute(
+        "INSERT INTO storage_edges (memory_id, memory_type, artifact, backend, present) "
+        "VALUES (%s, 'image', 'asset', 'vercel-blob', true)", [SPELLED.upper()],
+    )  # fmt: skip
+    (edge,) = table(conn)
+    repair = mark_missing(edge, kind="invalid_id", values={"memory_id": SPELLED})
+    assert states(conn, fence, repair) == [RepairState.APPLIED]
+    (after,) = table(conn)
+    assert (after["memory_id"], after["present"]) == (SPELLED, True)
+    assert revert_run(conn, "run-1", fence=fence).reverted == 1
+    assert table(conn)[0]["memory_id"] == SPELLED.upper()
