@@ -156,8 +156,9 @@ def _whole_memory_findings(
     parts = [cases.frame(dangling).assign(kind="dangling_edge")]
     parts.extend(
         _first_case(cases, whole == kind).assign(kind=kind)
-        for kind in ("deleted_memory", "icp_only", "type_mismatch")
+        for kind in ("icp_only", "type_mismatch")
     )
+    parts.append(cases.frame(_what_is_left(cases, whole)).assign(kind="deleted_memory"))
     orphan = np.zeros(cases.verdict.shape, dtype=bool)
     orphan[:, _METADATA_ON_ICP] = cases.verdict[:, _METADATA_ON_ICP] == Verdict.ORPHAN
     orphans = cases.frame(orphan & (whole == "")[:, None]).assign(kind="orphaned")
@@ -188,6 +189,14 @@ def _first_case(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
     chosen = np.zeros(cases.verdict.shape, dtype=bool)
     chosen[:, 0] = memories
     return cases.frame(chosen).drop_duplicates(["key_hi", "key_lo"])
+
+
+def _what_is_left(cases: Cases, whole: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """One case of each deleted memory, shape (memories, 6): of what a store still holds of it."""
+    held = np.isin(cases.object, [Object.THERE, Object.LINK])
+    first = held & (held.cumsum(axis=1) == 1)
+    left: NDArray[np.bool_] = first & (whole == "deleted_memory")[:, None]
+    return left
 
 
 def _on_asset(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:

@@ -245,6 +245,14 @@ class AppTables:
             found.append(_reference("user_images", self.users, image=image))
         return found
 
+    def edge_locations_query(self) -> sql.Composed:
+        """The SELECT of what the ledger's rows about the blob store name."""
+        table = self.ledger()
+        location = table.text("e", "location")
+        return query(
+            "queries/blob_references", "edge_locations", table=table.identifier, location=location
+        )
+
     def _content_size(self, memory_type: MemoryType, table: Table) -> sql.Composable:
         """The bytes of a note's text; read from the row's header, without the text, where it can.
 

@@ -155,7 +155,8 @@ async def conclude_left_over(
     """The objects of the blob store that nothing refers to, past their grace and looked at.
 
     Those under the path prefixes ``ignored`` are no memories: nothing is concluded about them.
-    ``named_now`` gives which of some pathnames are referred to by now.
+    ``named_now`` gives which of some pathnames are referred to by now. It is asked between the
+    listing and the look: an object that is the same version in both was there at that moment.
     """
     objects = left_over(workspace, found.segments, ignored, moved_files(workspace))
     if objects.empty:

@@ -1,8 +1,14 @@
 """Looking directly at what the comparison found, before anybody is told.
 
 A listing can lag behind the store and the app keeps writing while we list. So every finding is
-looked at again: the ledger's and the app's rows must be what they were, and the store itself must
-still say what its listing said. What changed meanwhile is in flight and is left to the next run.
+looked at again: the store itself must say what its listing said, and *after that* the ledger's and
+the app's rows must still be what they were. What changed meanwhile is in flight and is left to the
+next run.
+
+The order is what makes a finding true. Rows that are the same before and after the look stood still
+while we looked: at that moment all that the finding says was so at once. Rows that are read before
+the look prove nothing about the time of the look. What a finding says of several objects was so at
+once if two rounds of looks at all of them agree: between the rounds nothing had changed.
 """
 
 import asyncio
@@ -18,7 +24,7 @@ import pandas as pd
 from checks.cases import SLOT_NUMBER, WIDTH, ledger_digest
 from checks.describe import plain_records
 from checks.errors import StoreError, StoreUnreachableError
-from checks.kinds import KINDS
+from checks.kinds import KINDS, Grain
 from checks.model import Artifact, Backend
 from checks.normal import is_uuid
 from checks.states import Object
@@ -33,17 +39,27 @@ SAMPLE = 500
 #: A listing may be a minute behind the store, and the store's clock behind or ahead of ours.
 LISTING_LAG = timedelta(minutes=10)
 #: Kinds about a whole memory: none of its edges may have changed.
-_WHOLE = frozenset({
-    "lost", "deleted_memory", "dangling_edge", "icp_only", "type_mismatch", "replica_divergence",
-    "outdated_replica",
-})  # fmt: skip
+_WHOLE = frozenset(
+    {name for name, kind in KINDS.items() if kind.grain in (Grain.ASSET, Grain.MEMORY)}
+    | {"dangling_edge", "outdated_replica"}
+)
 #: Kinds that rest on the asset's replicas in other stores too.
 _COMPARED = frozenset({"replica_divergence", "outdated_replica"})
+#: What the rows' two readings are compared by: a version alone may come again, as where a database
+#: was put back to an earlier moment.
+_EDGE_COLUMNS = [
+    "edge_id", "present", "location", "content_hash", "size_bytes", "sync_state", "last_synced_at",
+    "sync_error", "created_at", "updated_at", "version",
+]  # fmt: skip
+_ROW_COLUMNS = ["url", "created_at", "written_at", "version"]
 #: Kinds that rest on the ledger's or the app's rows alone.
 _ROWS_ONLY = frozenset({"invalid_id", "invalid_location", "invalid_row", "type_mismatch"})
 
 RereadRows = Callable[[Iterable[tuple[str, str]]], Reread]
 Lookup = tuple[Backend, Artifact, str]
+#: What each look at an object gave, first to last.
+Answers = dict[Lookup, list[Observation | None]]
+Places = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +121,14 @@ class Confirmation:
         return self.doubtful | self.unknown
 
 
-def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> pd.Series:
+def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> Places:
     """Which findings' rows in the ledger and in the app are what they were.
 
     Findings about objects that no memory is known for have no rows and pass.
     """
-    about = findings["memory_id"].notna()
+    about = findings["memory_id"].notna().to_numpy(dtype=bool)
     if not about.any():
-        return pd.Series(data=True, index=findings.index)
+        return ~about
     pairs = findings.loc[about, ["memory_id", "memory_type"]].drop_duplicates()
     written = pairs.assign(memory_id=pairs["memory_id"].str.upper())
     both = pd.concat([pairs, written[written["memory_id"].map(is_uuid).astype(bool)]])
@@ -121,27 +137,29 @@ def unchanged_rows(findings: pd.DataFrame, reread: RereadRows) -> pd.Series:
         frame["memory_id"] = frame["memory_id"].str.lower().where(
             frame["memory_id"].map(is_uuid).astype(bool), frame["memory_id"]
         )  # fmt: skip
-    memories = now.memories.set_index(["memory_id", "memory_type"])["version"]
-    memories = memories[~memories.index.duplicated()]
     index = pd.MultiIndex.from_frame(findings[["memory_id", "memory_type"]])
-    row = _same(findings["row_version"], memories.reindex(index))
+    rows = now.memories.set_index(["memory_id", "memory_type"])[_ROW_COLUMNS]
+    row = _same(findings[[f"row_{name}" for name in _ROW_COLUMNS]], rows, index)
 
     edge_key = ["memory_id", "memory_type", "artifact", "backend"]
-    edges = now.ledger.set_index(edge_key)["version"]
-    edges = edges[~edges.index.duplicated()]
-    edge_index = pd.MultiIndex.from_frame(findings[edge_key])
-    edge = _same(findings["version"], edges.reindex(edge_index))
+    edges = now.ledger.set_index(edge_key)[_EDGE_COLUMNS]
+    edge = _same(findings[_EDGE_COLUMNS], edges, pd.MultiIndex.from_frame(findings[edge_key]))
 
-    whole = findings["kind"].isin(_WHOLE)
+    # What a memory without a row is, its edges say together.
+    whole = (findings["kind"].isin(_WHOLE) | findings["row_version"].isna()).to_numpy(dtype=bool)
     digests = _digests(now.ledger, pairs)
     all_edges = findings["ledger_digest"].to_numpy() == digests.reindex(index).to_numpy()
-    return ~about | (row & np.where(whole, all_edges, edge))
+    unchanged: Places = ~about | (row & edge & (~whole | all_edges))
+    return unchanged
 
 
-def _same(left: pd.Series, right: pd.Series) -> pd.Series:
-    """Whether two versions are equal, both being absent included."""
-    values = right.set_axis(left.index)
-    return (left == values).fillna(value=False).astype(bool) | (left.isna() & values.isna())
+def _same(then: pd.DataFrame, now: pd.DataFrame, index: pd.MultiIndex) -> Places:
+    """Which rows of ``then`` are the same in ``now``, there under ``index``; both absent is too."""
+    again = now[~now.index.duplicated()].reindex(index).astype(object).to_numpy()
+    before = then.astype(object).to_numpy()
+    equal = (before == again) | (pd.isna(before) & pd.isna(again))
+    same: Places = equal.astype(bool).all(axis=1)
+    return same
 
 
 def _digests(ledger: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
@@ -176,33 +194,34 @@ async def confirm(
     """
     if findings.empty:
         return Confirmation(findings.assign(confirmed=False, looked_size=None))
-    settled = await asyncio.to_thread(unchanged_rows, findings, reread)
-    result = Confirmation(findings[settled].reset_index(drop=True))
-    result.in_flight = int((~settled).sum())
+    result = Confirmation(findings.reset_index(drop=True))
     lookups = [_lookups(case, stores) for case in plain_records(result.kept)]
     chosen = _sample(result.kept, lookups, result, about_to_act=about_to_act)
-    answers = await _look_up_all(lookups, chosen, stores, result)
-    if _contradicted(result.kept, lookups, answers, chosen) and not chosen.all():
-        chosen[:] = True
+    answers: Answers = {}
+    await _look_at_all(lookups, chosen, stores, result, answers)
+    settled = await asyncio.to_thread(unchanged_rows, result.kept, reread)
+    if result.sampled and _contradicted(lookups, answers, chosen & settled):
+        chosen = np.array([bool(each) for each in lookups], dtype=bool)
         result.sampled.clear()
-        answers |= await _look_up_all(lookups, chosen, stores, result)
+        await _look_at_all(lookups, chosen, stores, result, answers)
+        settled = await asyncio.to_thread(unchanged_rows, result.kept, reread)
     try:
         result.hollow = await _hollow(result.kept, lookups, answers, stores)
     except StoreError as error:
         result.unknown[Backend.ICP] = str(error)
     if listed_from is not None:
         result.left_out = _left_out(lookups, answers, listed_from - LISTING_LAG)
-    _drop(result, lookups, answers, chosen)
+    _drop(result, lookups, answers, chosen, settled)
     return result
 
 
 def _left_out(
-    lookups: list[list[Claim]], answers: Mapping[Lookup, Observation | None], since: datetime
+    lookups: list[list[Claim]], answers: Answers, since: datetime
 ) -> dict[Backend, set[str]]:
     """What is there, was written before ``since``, and was not listed."""
     found: dict[Backend, set[str]] = {}
     for claim in (claim for claims in lookups for claim in claims):
-        seen = answers.get(claim.target)
+        seen = answers[claim.target][-1] if claim.target in answers else None
         if claim.state != Object.ABSENT or seen is None or seen.is_link:
             continue
         if seen.written_at is not None and seen.written_at < since:
@@ -216,7 +235,7 @@ _HOLLOW = ["key_hi", "key_lo", "memory_id", "memory_type", "backend"]
 async def _hollow(
     findings: pd.DataFrame,
     lookups: list[list[Claim]],
-    answers: Mapping[Lookup, Observation | None],
+    answers: Answers,
     stores: Mapping[Backend, Store],
 ) -> pd.DataFrame | None:
     """Assets that the canister lists but does not hold, their memory being as it was listed.
@@ -229,7 +248,7 @@ async def _hollow(
         for claim in claims
         if claim.state == Object.THERE
         and claim.target[:2] == (Backend.ICP, Artifact.ASSET)
-        and answers.get(claim.target, claim) is None
+        and None in answers.get(claim.target, ())
     ]
     still = []
     for place in suspects:
@@ -337,7 +356,7 @@ def _target(case: dict[str, Any], backend: Backend, artifact: Artifact) -> Looku
 
 def _sample(
     findings: pd.DataFrame, lookups: list[list[Claim]], result: Confirmation, *, about_to_act: bool
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+) -> Places:
     """Which findings to look at: all, or an even sample of a kind that there are very many of.
 
     Directly before a repair everything is looked at whose repair takes something away.
@@ -354,16 +373,39 @@ def _sample(
     return chosen
 
 
-async def _look_up_all(
+async def _look_at_all(
     lookups: list[list[Claim]],
-    chosen: np.ndarray[Any, np.dtype[np.bool_]],
+    chosen: Places,
     stores: Mapping[Backend, Store],
     result: Confirmation,
-) -> dict[Lookup, Observation | None]:
-    """The answers to the chosen findings' look-ups; a store that can't be asked gives none."""
-    targets = {claim.target for place in np.flatnonzero(chosen) for claim in lookups[place]}
+    answers: Answers,
+) -> None:
+    """Adds the answers to the chosen findings' look-ups; a store that can't be asked gives none.
+
+    What a finding says of several objects is looked at in two rounds.
+    """
+    for looks in (1, 2):
+        wanted = {
+            claim.target: None
+            for place in np.flatnonzero(chosen)
+            for claim in lookups[place]
+            if _looks_needed(lookups[place]) >= looks and len(answers.get(claim.target, ())) < looks
+        }
+        await _look_up(wanted, stores, result, answers)
+
+
+def _looks_needed(claims: list[Claim]) -> int:
+    return 1 if len(claims) == 1 else 2
+
+
+async def _look_up(
+    targets: Iterable[Lookup],
+    stores: Mapping[Backend, Store],
+    result: Confirmation,
+    answers: Answers,
+) -> None:
+    """One look at each of some objects."""
     gate = asyncio.Semaphore(CONCURRENCY)
-    answers: dict[Lookup, Observation | None] = {}
 
     async def ask(target: Lookup) -> None:
         backend, artifact, location = target
@@ -371,7 +413,8 @@ async def _look_up_all(
             if backend in result.unknown or backend not in stores:
                 return
             try:
-                answers[target] = await stores[backend].look_up(location, artifact)
+                seen = await stores[backend].look_up(location, artifact)
+                answers.setdefault(target, []).append(seen)
             except StoreUnreachableError as error:
                 result.unknown[backend] = str(error)
             except StoreError as error:
@@ -379,40 +422,34 @@ async def _look_up_all(
                 result.doubtful[backend] = str(error)
 
     await asyncio.gather(*(ask(target) for target in targets))
-    return answers
 
 
-def _verdict(claims: list[Claim], answers: Mapping[Lookup, Observation | None]) -> bool | None:
+def _verdict(claims: list[Claim], answers: Answers) -> bool | None:
     """Whether a finding holds; None where it could not be looked at."""
-    if any(claim.target not in answers for claim in claims):
+    if any(len(answers.get(claim.target, ())) < _looks_needed(claims) for claim in claims):
         return None
-    return all(claim.holds(answers[claim.target]) for claim in claims)
+    return all(claim.holds(seen) for claim in claims for seen in answers[claim.target])
 
 
-def _contradicted(
-    findings: pd.DataFrame,
-    lookups: list[list[Claim]],
-    answers: Mapping[Lookup, Observation | None],
-    chosen: np.ndarray[Any, np.dtype[np.bool_]],
-) -> bool:
+def _contradicted(lookups: list[list[Claim]], answers: Answers, chosen: Places) -> bool:
     """Whether any finding of the sample does not hold."""
-    return any(
-        chosen[place] and _verdict(lookups[place], answers) is False
-        for place in range(len(findings))
-    )
+    return any(_verdict(lookups[place], answers) is False for place in np.flatnonzero(chosen))
 
 
 def _drop(
     result: Confirmation,
     lookups: list[list[Claim]],
-    answers: Mapping[Lookup, Observation | None],
-    chosen: np.ndarray[Any, np.dtype[np.bool_]],
+    answers: Answers,
+    chosen: Places,
+    settled: Places,
 ) -> None:
-    """Leaves out what does not hold or could not be looked at."""
+    """Leaves out what does not hold, whose rows changed, or what could not be looked at."""
     verdicts = [
-        _verdict(each, answers) if chosen[place] else None if _is_blind(each, result) else True
+        False if not settled[place]
+        else _verdict(each, answers) if chosen[place]
+        else None if _is_blind(each, result) else True
         for place, each in enumerate(lookups)
-    ]
+    ]  # fmt: skip
     keep = np.array([verdict is True for verdict in verdicts], dtype=bool)
     result.in_flight += sum(verdict is False for verdict in verdicts)
     result.unseen = result.kept[[verdict is None for verdict in verdicts]]
@@ -420,7 +457,7 @@ def _drop(
     kept = result.kept.assign(confirmed=chosen, looked_size=pd.array(sizes, dtype="Int64"))
     # The listing can't tell a link from nothing at all.
     nothing = [
-        bool(each) and kind == "external_only" and answers.get(each[0].target, each) is None
+        kind == "external_only" and None in answers.get(each[0].target, ()) if each else False
         for each, kind in zip(lookups, kept["kind"], strict=True)
     ]
     kept["kind"] = kept["kind"].mask(pd.Series(nothing, dtype=bool), "missing")
@@ -430,9 +467,9 @@ def _drop(
     result.kept = kept[keep].reset_index(drop=True)
 
 
-def _looked_size(claims: list[Claim], answers: Mapping[Lookup, Observation | None]) -> int | None:
-    """The size of what a finding is about, as a direct look gave it."""
-    seen = answers.get(claims[0].target) if claims else None
+def _looked_size(claims: list[Claim], answers: Answers) -> int | None:
+    """The size of what a finding is about, as the last direct look gave it."""
+    seen = answers[claims[0].target][-1] if claims and claims[0].target in answers else None
     return None if seen is None else seen.size
 
 

@@ -27,8 +27,9 @@ from tasks.expectation import expected_objects, judge_shrinkage, last_whole
 from tasks.inventory import break_off, judge_emptiness, spool
 from tasks.partitions import PartitionWriter, read_partition
 from tasks.progress import advancing
+from tasks.references import still_named
 from tasks.settings import Settings
-from tasks.snapshot import still_named, take_snapshot
+from tasks.snapshot import take_snapshot
 from tasks.stores import open_store
 from tasks.stores.icp.store import IcpStore
 from tasks.stores.protocol import ListingReport, Store

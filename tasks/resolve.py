@@ -213,12 +213,12 @@ def _expected_blobs(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     other = blob[differs & (blob["artifact"] == Artifact.ASSET.value)]
     other = other.assign(location=other["pathname"], of_row=True)
     blob = pd.concat([blob.assign(of_row=False), other], ignore_index=True)
-    blob = blob[blob["location"].notna()].merge(_deleted(edges, rows), "left", by)
+    blob = blob[blob["location"].notna()].merge(known_deleted(edges, rows), "left", by)
     blob["deleted"] = blob["deleted"].notna()
     return blob[[*by, "artifact", "location", "deleted", "of_row"]]
 
 
-def _deleted(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def known_deleted(edges: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Memories without a row whose Neon edges all say so: they no longer refer to an object."""
     by = [*_KEY, "memory_type"]
     neon = edges[edges["backend"] == Backend.NEON]

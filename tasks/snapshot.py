@@ -6,7 +6,7 @@ transaction ends before any other store is listed.
 
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tasks.copy_out import copy_table, copy_tables
 from tasks.database import Connection, transaction
 from tasks.join_keys import memory_keys, text_keys
 from tasks.missing_tables import edges_by_type, unknown_types
-from tasks.partitions import PartitionWriter, partitions_for, read_partition
+from tasks.partitions import PartitionWriter, partitions_for
 from tasks.queries import query
 from tasks.stores.protocol import ListingReport
 
@@ -250,26 +250,6 @@ def read_some(
         [ledger["memory_id"].to_pandas().str.lower(), ledger["memory_type"].to_pandas()]
     )
     return ledger.filter(pa.array(pairs.isin(asked), pa.bool_())), pa.concat_tables(rows)
-
-
-def still_named(
-    conn: Connection, address: BlobAddress, directory: Path, locations: Collection[str]
-) -> set[str]:
-    """Which of some pathnames the app's rows name now: memories, thumbnails, users.
-
-    Edges are left out: those of a deleted memory still name what has become an orphan.
-
-    Args:
-        conn: a connection that is not in a transaction.
-        address: which URLs are the blob store's.
-        directory: for what is read on the way.
-        locations: pathnames.
-    """
-    with transaction(conn, snapshot=True, statement_timeout=_READ_TIMEOUT):
-        tables = find_app_tables(conn)
-        read_blob_references(conn, address, directory, 1, tables)
-    named = set(read_partition(directory, 0).column("location").to_pylist())
-    return named.intersection(locations)
 
 
 def count_edges(conn: Connection) -> int:

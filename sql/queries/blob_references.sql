@@ -27,3 +27,10 @@ WHERE m.{metadata}::text LIKE '%thumbnail%';
 SELECT u.{image}::text AS reference, 'user' AS source
 FROM {table} AS u
 WHERE u.{image} IS NOT NULL;
+
+-- name: edge_locations
+-- What the ledger's rows about the blob store name, and the memory that each is about.
+SELECT e.memory_id::text AS memory_id, e.memory_type::text AS memory_type,
+    {location} AS reference
+FROM {table} AS e
+WHERE e.backend::text = 'vercel-blob' AND {location} IS NOT NULL;

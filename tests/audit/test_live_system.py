@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 from damaged_sandbox import BLOB, ICP, Box
 from test_store_faults import LIST
 
@@ -13,6 +15,7 @@ from sandbox.drift.findings import Finding
 from tasks.database import connect, connector
 from tasks.journal import revert_run
 from tasks.lease import held
+from tasks.stores.blob.store import BlobStore
 
 APP_WRITES = (
     "UPDATE storage_edges SET sync_error = 'the app was here', updated_at = now() "
@@ -76,6 +79,39 @@ def test_an_edge_that_the_app_writes_while_we_look_is_no_finding(box: Box, home:
     done = box.audit(home, before={"conclude": app})
     assert missing.fingerprint not in {each.fingerprint for each in done.record.findings}
     assert done.record.limits["in_flight"]
+
+
+def test_an_edge_that_the_app_writes_right_after_the_look_is_no_finding(
+    box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = first(box, "missing", BLOB)
+    pathname = pathname_of(box, missing)
+    look = BlobStore.look_up
+
+    async def look_and_be_overtaken(store: BlobStore, location: str, *more: Any) -> Any:
+        seen = await look(store, location, *more)
+        if location == pathname:
+            box.sql(APP_WRITES, missing.memory_id, "asset", BLOB)
+        return seen
+
+    monkeypatch.setattr(BlobStore, "look_up", look_and_be_overtaken)
+    done = box.audit(home, repair="ledger")
+    assert missing.memory_id not in {each.memory_id for each in done.of("missing", "lost")}
+    edge = next(row for row in box.edges(BLOB).values() if row[0] == missing.memory_id)
+    assert edge[4] is True
+
+
+def test_an_object_that_an_edge_names_by_now_is_no_orphan(box: Box, home: Path) -> None:
+    orphan = next(each for each in box.truth if each.kind == "orphaned" and each.backend == BLOB)
+    edges = "artifact = 'asset' AND backend = 'vercel-blob' AND present"
+
+    def app() -> None:
+        one = f"(SELECT id FROM storage_edges WHERE {edges} ORDER BY id LIMIT 1)"  # noqa: S608
+        statement = f"UPDATE storage_edges SET location = %s WHERE id = {one} RETURNING id"  # noqa: S608
+        assert box.sql(statement, orphan.location)
+
+    done = box.audit(home, before={"conclude": app})
+    assert orphan.location not in {each.location for each in done.of("orphaned")}
 
 
 def test_a_memory_made_and_a_memory_deleted_while_we_look_are_no_finding(

@@ -166,7 +166,7 @@ def test_a_row_that_does_not_say_whether_it_is_there_proves_no_deletion() -> Non
     sample = sound()
     sample.rows.clear()
     changed(sample, "metadata", NEON, present=None, row_problem="it does not say")
-    assert sample.kinds() == ["deleted_memory metadata@neon-db"]
+    assert sample.kinds() == ["deleted_memory metadata@icp-canister"]
 
 
 # Contents ---------------------------------------------------------------------------------------
