@@ -1,118 +1,112 @@
 """Killed at any instant and resumed: the findings of an undisturbed run, and no repair twice."""
 
 import json
-import os
 import random
-import re
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from damaged_sandbox import Box, command_line, identity, start_command
+from audit_forks import STAGES
+from damaged_sandbox import Box, command_line, start_command
+from kills import Campaign, Forks, Outcome
 
-HERE = Path(__file__).parent
-_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
-#: Runs the audit's stages in a process of its own, which kills itself before one of them.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from damaged_sandbox import audited
-from tasks.settings import load_settings
-import tasks.ledger
-stage = sys.argv[1]
-end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-if stage == "within mend":
-    import tasks.mending as mending
-    write, done = mending.apply_repairs, []
-    def some(conn, fence, repairs, **more):
-        write(conn, fence, repairs[: len(repairs) // 2], **more)
-        end()
-    mending.apply_repairs = some
-audited(load_settings(None), repair="ledger", verify="30000", before={stage: end})
-"""
+from tasks.run_directory import run_ids
 
-
-def killed_run(box: Box, home: Path, stage: str) -> str:
-    """Starts an audit that is killed; its id."""
-    settings = box.directory.settings() | {"EDGEKEEPER_HOME": str(home)}
-    search = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, stage], capture_output=True, text=True, timeout=60,
-        check=False, env={**os.environ, **settings, "PYTHONPATH": search}, cwd=home.parent,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    return run_of(home)
-
-
-def run_of(home: Path) -> str:
-    (run,) = (home / "runs").iterdir()
-    return run.name
-
-
-def ledger(box: Box) -> Any:
-    """The ledger without what differs from run to run: new rows' ids and times, run ids."""
-    rows = box.edges(physical=False).values()
-    return sorted(_RUN_ID.sub("a run", repr((*row[:9], row[10]))) for row in rows)
-
-
-def check_same(box: Box, record: Any, undisturbed: tuple[Any, Any]) -> None:
-    found, mended = undisturbed
-    assert {identity(each) for each in record["findings"]} == found
-    assert ledger(box) == mended
-    journal = "SELECT fingerprint, edge_id, action, count(*) FROM audit.repair GROUP BY 1, 2, 3"
-    assert {row[3] for row in box.sql(journal)} == {1}
-    assert record["repairs"]["failed"] == record["repairs"]["superseded"] == 0
+pytestmark = pytest.mark.timeout(900)  # half a minute on an idle machine
+#: Histories and kills in each of the long campaign.
+HISTORIES, KILLS = 60, 6
+#: One of each variant that a ledger repair mends, so that a run is short.
+DAMAGE = (
+    "missing=3,lost=1,untracked=2,unmarked=2,orphaned=1,size_mismatch=1,hash_mismatch=1,"
+    "hash_unknown=1,stuck=2,stale_failure=1,dangling_edge=2,deleted_memory=1,icp_only=1,"
+    "external_only=1,invalid_location=2"
+)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(_shared: Box, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """Findings and ledger of a run that nothing disturbs."""
-    _shared.revive()
-    _shared.set_back()
-    home = tmp_path_factory.mktemp("undisturbed") / "home"
-    done = _shared.audit(home, repair="ledger", verify="30000")
-    return done.identities, ledger(_shared)
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    process = Forks(tmp_path_factory.mktemp("forks") / "errors.txt")
+    yield process
+    process.stop()
 
 
-@pytest.mark.parametrize("stage", ["list", "conclude", "within mend", "close"])
-def test_a_run_killed_before_a_stage_is_resumed(
-    stage: str, box: Box, home: Path, undisturbed: tuple[Any, Any]
+@pytest.fixture(scope="module")
+def campaign(
+    new_box: Callable[[str], Box], forks: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Campaign:
+    box = new_box("killed").fill(60, 9, DAMAGE)
+    box.keep()
+    return Campaign(box, forks).begin(tmp_path_factory.mktemp("undisturbed") / "home")
+
+
+def test_one_history_killed_in_every_stage_and_three_times_among_its_repairs(
+    campaign: Campaign, home: Path
 ) -> None:
-    run_id = killed_run(box, home, stage)
-    done = box.audit(home, resume=run_id)
-    assert done.record.run_id == run_id
-    check_same(box, json.loads(done.record.to_json()), undisturbed)
+    assert set(STAGES) <= set(campaign.instants)
+    middle = {stage: 1 + campaign.instants[stage] // 2 for stage in STAGES}
+    repairs = campaign.instants["mend"]
+    places = [(stage, middle[stage]) for stage in STAGES if stage not in ("mend", "close")]
+    places += [("mend", repairs * part // 4) for part in (1, 2, 3)]
+    places += [("close", middle["close"])]
+    assert campaign.killed_in(home, places) == len(places)
+
+
+def test_a_history_killed_at_random_instants(campaign: Campaign, home: Path) -> None:
+    assert campaign.killed_at_random(home, random.Random(2), 4)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_hundreds_of_kills(
+    campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survived = 0
+    for number in range(HISTORIES):
+        home = tmp_path / f"home-{number}"
+        survived += campaign.killed_at_random(home, random.Random(1_000 + number), KILLS)
+        with capsys.disabled():
+            sys.stdout.write(f"histories {number + 1}, kills survived {survived}\n")
+    assert survived >= HISTORIES * KILLS * 3 // 4
+
+
+def killed_commands(
+    campaign: Campaign, home: Path, prefect_url: str, rng: random.Random, kills: int
+) -> None:
+    """The real program, killed and resumed; then what it left is checked."""
+    box = campaign.box
+    box.set_back()
+    arguments = ["--repair", "ledger", "--verify", "30000", "--allow-percent", "100"]
+    for _ in range(kills):
+        process = start_command(box, home, "audit", *arguments, PREFECT_API_URL=prefect_url)
+        while not list(home.glob("runs/*/checkpoint.json")) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 2 * campaign.seconds))
+        process.kill()
+        process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 1, 2)
+        arguments = ["--resume", run_ids(home)[0]]
+    done = command_line(box, home, "audit", *arguments, PREFECT_API_URL=prefect_url)
+    assert done.returncode == 1 or "finished" in done.stderr, done.stderr
+    run = home / "runs" / run_ids(home)[0] / "run.json"
+    outcome, wanted = Outcome.of(box, json.loads(run.read_text("utf-8"))), campaign.undisturbed
+    assert wanted is not None
+    assert set(outcome.findings) == set(wanted.findings)
+    assert (outcome.ledger, outcome.journal) == (wanted.ledger, wanted.journal)
 
 
 def test_the_program_killed_at_random_instants_is_resumed(
-    box: Box, home: Path, prefect_url: str, undisturbed: tuple[Any, Any]
+    campaign: Campaign, home: Path, prefect_url: str
 ) -> None:
-    options = ("audit", "--repair", "ledger", "--verify", "30000", "--allow-percent", "100")
-    process = start_command(box, home, *options, PREFECT_API_URL=prefect_url)
-    rng = random.Random(5)
-    while not list(home.glob("runs/*/checkpoint.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    time.sleep(rng.uniform(0.2, 1.5))
-    process.kill()
-    process.communicate()
-    process = start_command(
-        box, home, "audit", "--resume", run_of(home), PREFECT_API_URL=prefect_url
-    )
-    time.sleep(rng.uniform(2.0, 4.0))
-    process.kill()
-    process.communicate()
-    done = command_line(
-        box, home, "audit", "--resume", run_of(home), "--json", "-", "--quiet",
-        PREFECT_API_URL=prefect_url,
-    )  # fmt: skip
-    if "finished" in done.stderr:  # it was faster than the last signal
-        record = json.loads((home / "runs" / run_of(home) / "run.json").read_text("utf-8"))
-    else:
-        assert done.returncode == 1, done.stderr
-        record = json.loads(done.stdout)
-    check_same(box, record, undisturbed)
+    killed_commands(campaign, home, prefect_url, random.Random(5), kills=2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("number", range(8))
+def test_the_program_killed_again_and_again(
+    number: int, campaign: Campaign, home: Path, prefect_url: str
+) -> None:
+    killed_commands(campaign, home, prefect_url, random.Random(100 + number), kills=4)
