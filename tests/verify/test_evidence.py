@@ -114,14 +114,17 @@ def edited(data: bytes, edit: Callable[[dict[str, Any]], None]) -> bytes:
     [
         (lambda e: e["content"].update(arg=b"DIDL\x00\x01\x71\x01a"), "says nothing of what was asked"),
         (lambda e: e["content"].update(method_name="memories_list_assets"), "says nothing"),
-        (lambda e: e["content"].update(canister_id=b"\xff" * 10), "says nothing of what was asked"),
-        (lambda e: e["content"].update(canister_id=b"\x00" * 9 + b"\x01"), "."),
+        (lambda e: e["content"].update(canister_id=b"\xff" * 10), "answers another request"),
+        (lambda e: e["content"].update(canister_id=b"\x00" * 9 + b"\x01"), "answers another request"),
         (lambda e: e["content"].update(ingress_expiry=e["content"]["ingress_expiry"] + 10**12),
          "minutes from"),
         (lambda e: e["content"].update(ingress_expiry=e["content"]["ingress_expiry"] + 1),
          "says nothing"),
         (lambda e: e["content"].update(method_name="memories_delete"), "not about a memory"),
-        (lambda e: e.update(certificate=_without_delegation(e["certificate"])), "signature"),
+        (lambda e: e.update(certificate=_without_delegation(e["certificate"])),
+         "carries no delegation, and the root key itself did not sign it"),
+        (lambda e: e.update(certificate=_without_signature(e["certificate"])),
+         "subnet [a-z0-9-]+ did not sign this"),
     ],
 )  # fmt: skip
 def test_each_way_of_not_holding_is_refused_with_its_reason(
@@ -139,8 +142,15 @@ def _without_delegation(raw: bytes) -> bytes:
     )
 
 
+def _without_signature(raw: bytes) -> bytes:
+    """The certificate with the signature of its delegation, which is over something else."""
+    content = dict(cbor2.loads(raw))
+    inner = cbor2.loads(dict(content["delegation"])["certificate"])
+    return cbor2.dumps(content | {"signature": dict(inner)["signature"]})
+
+
 def test_another_networks_root_key_does_not_make_it_hold(handed_out: Any) -> None:
-    with pytest.raises(UntrustedAnswerError, match="signature"):
+    with pytest.raises(UntrustedAnswerError, match="it is of another network, or was changed"):
         examine(certificate(handed_out), root_key_of(MAINNET_ROOT_KEY))
 
 

@@ -87,6 +87,7 @@ def verify(
     delegation = content.get("delegation")
     if delegation is None:
         public_key, subnet_id = root_key, self_authenticating(root_key)
+        signer = "it carries no delegation, and the root key itself did not sign it"
     else:
         signed = map_in(delegation, "a delegation")
         subnet_id = field_in(signed, "subnet_id", bytes, "a delegation")
@@ -94,7 +95,8 @@ def verify(
         subnet = _delegated(root_key, subnet_id, inner)
         _check_competence(subnet, subnet_id, canister_id)
         public_key = subnet.public_key
-    _check_signature(public_key, content, tree)
+        signer = f"subnet {principal_text(subnet_id)} did not sign this"
+    _check_signature(public_key, content, tree, signer)
     time = _time(tree)
     if abs(time - at) > max_age:
         raise UntrustedAnswerError(
@@ -117,7 +119,10 @@ def _delegated(root_key: bytes, subnet_id: bytes, raw: bytes) -> _Subnet:
     if content.get("delegation") is not None:
         raise UntrustedAnswerError("a delegation rests on another delegation: one is allowed")
     tree = HashTree(content.get("tree"))
-    _check_signature(root_key, content, tree)
+    _check_signature(
+        root_key, content, tree,
+        "the root key did not sign its delegation: it is of another network, or was changed",
+    )  # fmt: skip
     public_key = tree.look_up(b"subnet", subnet_id, b"public_key")
     if isinstance(public_key, Missing):
         raise UntrustedAnswerError(
@@ -161,12 +166,15 @@ def _check_competence(subnet: _Subnet, subnet_id: bytes, canister_id: bytes) -> 
         )
 
 
-def _check_signature(public_key: bytes, content: dict[str, object], tree: HashTree) -> None:
+def _check_signature(
+    public_key: bytes, content: dict[str, object], tree: HashTree, otherwise: str
+) -> None:
+    """Raises UntrustedAnswerError; ``otherwise`` says what it means that no signature holds."""
     signature = content.get("signature")
     if not isinstance(signature, bytes) or len(signature) != _SIGNATURE_BYTES:
         raise UntrustedAnswerError("a certificate has no signature of 48 bytes")
     if not verify_bls(public_key, _STATE_ROOT + tree.root_hash, signature):
-        raise UntrustedAnswerError("a certificate's signature does not hold")
+        raise UntrustedAnswerError(f"a certificate's signature does not hold: {otherwise}")
 
 
 def verify_bls(public_key: bytes, message: bytes, signature: bytes) -> bool:

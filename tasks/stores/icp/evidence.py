@@ -106,7 +106,10 @@ def examine(data: bytes, root_key: bytes) -> Claim:
     certificate = verify(raw, canister_id=canister_id, root_key=root_key, at=asked)
     reply = reply_in(certificate, name, request_id)
     if reply is None:
-        raise UntrustedAnswerError("the certificate says nothing of what was asked")
+        raise UntrustedAnswerError(
+            "the certificate says nothing of what was asked: it answers another request than the "
+            f"{name} of canister {principal_text(canister_id)} that is kept with it"
+        )
     memory_id = str(_ARGUMENT.decode(field_in(content, "arg", bytes, _WHAT)))
     return Claim(
         canister_id=principal_text(canister_id), subnet_id=principal_text(certificate.subnet_id),
