@@ -124,7 +124,24 @@ def backfill_edges(
     with translated():
         tables = find_app_tables(conn)
     report = BackfillReport()
-    writer = EdgeWriter(conn, fence, tables, batch=batch, told=told)
+    with EdgeWriter(conn, fence, tables, batch=batch, told=told) as writer:
+        _fill_by_memory(inventories, work, tables, writer, report)
+        _fill_by_file(inventories, work, writer, report)
+        writer.finish()
+    for mark in writer.marks.values():
+        report.inserted.update(mark.inserted)
+        report.already_there += mark.already_there
+    return report
+
+
+def _fill_by_memory(
+    inventories: Inventories,
+    work: Path,
+    tables: AppTables,
+    writer: EdgeWriter,
+    report: BackfillReport,
+) -> None:
+    """The first pass: rows, notes and copies; the pathnames that the rows name go to ``work``."""
     blobs = len(partition_files(inventories.blob)) if inventories.blob else 1
     with PartitionWriter(work, _NAMED, blobs) as named:
         for number in range(len(partition_files(inventories.neon))):
@@ -134,17 +151,20 @@ def backfill_edges(
             writer.write(f"memories/{number}", _to_write(edges, inventories))
             if inventories.address is not None:
                 _name_blobs(rows, on_icp, inventories, named, report)
+
+
+def _fill_by_file(
+    inventories: Inventories, work: Path, writer: EdgeWriter, report: BackfillReport
+) -> None:
+    """The second pass: files, and what is lost."""
+    if inventories.blob is None:
+        return
     lost = []
-    for number in range(blobs if inventories.blob else 0):
+    for number in range(len(partition_files(inventories.blob))):
         edges = _to_write(_blob_edges(inventories, work, number, report), inventories)
         writer.write(f"blobs/{number}", edges)
         lost.append(_lost(edges, inventories))
-    writer.forget_marks()
-    report.lost = pd.concat(lost, ignore_index=True) if lost else report.lost
-    for mark in writer.marks.values():
-        report.inserted.update(mark.inserted)
-        report.already_there += mark.already_there
-    return report
+    report.lost = pd.concat(lost, ignore_index=True)
 
 
 def _memories(
@@ -192,12 +212,12 @@ def _icp_edges(
     alike = both["memory_type"] == both["memory_type_there"]
     report.note("type_mismatch", both[~alike])
     both = both[alike]
-    places = zip(both["capsule_id"], both["memory_id_there"], strict=True)
+    capsules, ids = (both[name].tolist() for name in ("capsule_id", "memory_id_there"))
     metadata = both[_MEMORY].assign(
         artifact=Artifact.METADATA.value,
         backend=Backend.ICP.value,
         present=True,
-        location=[icp_location(capsule, memory) for capsule, memory in places],
+        location=list(map(icp_location, capsules, ids)),
         last_synced_at=both["written_at_there"],
     )
     assets = metadata.assign(artifact=Artifact.ASSET.value, size_bytes=both["size"])

@@ -7,8 +7,10 @@ sent twice, none is left out, and the counts stay right.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -68,24 +70,63 @@ class EdgeWriter:
         self._tables = tables
         self._batch = batch
         self._told = told
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="edge writer")
+        self._sending: Future[None] | None = None
         self._parts = {name: _parts_of(tables, name) for name in tables.memories}
         with translated():
             found = conn.execute(query("queries/backfill", "marks"), {"run_id": fence.run_id})
             self.marks = {unit: _mark(state) for unit, state in found.fetchall()}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The batch that is under way is finished, whatever else happened."""
+        self._sender.shutdown(wait=True)
+
     def write(self, unit: str, edges: pd.DataFrame) -> None:
         """Inserts those of a unit's edges that are not there yet, from where it was left.
+
+        While one batch is inserted the next one is made: this returns before the last one is
+        written, and ``finish`` waits for it. What went wrong with a batch the next call raises.
 
         ``edges``: the columns ``EDGE`` and ``memory_type``, in the order of ``in_order``.
         """
         begun = self.marks.setdefault(unit, Mark())
         for memory_type, batch in self._batches(edges, begun):
-            for attempt in stamina.retry_context(
-                on=_is_locked, attempts=LOCK_ATTEMPTS, timeout=None, wait_initial=0.5, wait_max=8
-            ):
-                with attempt:
-                    self._insert(unit, self.marks[unit], memory_type, batch)
-            self._told(len(batch))
+            made = _Batch(
+                unit, memory_type, batch["memory_id"].iloc[-1], len(batch), _as_csv(batch)
+            )  # fmt: skip
+            self._settle()
+            self._sending = self._sender.submit(self._send, made)
+
+    def finish(self) -> None:
+        """Waits for the last batch; when all is written nobody goes on from anywhere."""
+        self._settle()
+        with transaction(self._conn):
+            self._conn.execute(
+                query("queries/backfill", "forget_marks"), {"run_id": self._fence.run_id}
+            )
+
+    def _settle(self) -> None:
+        """Waits for the batch that is under way, and raises what went wrong with it."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.result()
+
+    def _send(self, batch: "_Batch") -> None:
+        """Inserts a batch; where the app holds a lock on one of its edges, again a little later."""
+        for attempt in stamina.retry_context(
+            on=_is_locked, attempts=LOCK_ATTEMPTS, timeout=None, wait_initial=0.5, wait_max=8
+        ):
+            with attempt:
+                self._insert(batch)
+        self._told(batch.edges)
 
     def _batches(self, edges: pd.DataFrame, mark: Mark) -> Iterator[tuple[str, pd.DataFrame]]:
         """Batches behind the mark; the edges of one memory stay together."""
@@ -103,32 +144,37 @@ class EdgeWriter:
                 yield memory_type, group.iloc[start:end]
                 start = end
 
-    def _insert(self, unit: str, mark: Mark, memory_type: str, edges: pd.DataFrame) -> None:
+    def _insert(self, batch: "_Batch") -> None:
         """One short transaction: the batch, its line in the journal, and how far it got."""
-        parts = self._parts[MemoryType(memory_type)]
+        parts = self._parts[MemoryType(batch.memory_type)]
+        before = self.marks[batch.unit]
         with transaction(self._conn):
             check_fence(self._conn, self._fence)
             self._conn.execute(query("queries/backfill", "batch", **parts))
             with self._conn.cursor() as cursor:
                 with cursor.copy(query("queries/backfill", "fill")) as copy:
-                    copy.write(_as_csv(edges))
+                    copy.write(batch.rows)
                 insert = query("queries/backfill", "insert", **parts)
                 made = cursor.execute(insert, {"run_id": self._fence.run_id}).fetchall()
-            after = Mark(memory_type, edges["memory_id"].iloc[-1], mark.inserted.copy())
+            after = Mark(batch.memory_type, batch.last_memory, before.inserted.copy())
             after.inserted.update({f"{artifact} {backend}": n for artifact, backend, n in made})
-            after.already_there = mark.already_there + len(edges) - sum(n for _, _, n in made)
+            after.already_there = before.already_there + batch.edges - sum(n for _, _, n in made)
             self._conn.execute(
                 query("queries/backfill", "mark"),
-                {"run_id": self._fence.run_id, "unit": unit, "state": Jsonb(_state(after))},
+                {"run_id": self._fence.run_id, "unit": batch.unit, "state": Jsonb(_state(after))},
             )
-        self.marks[unit] = after
+        self.marks[batch.unit] = after
 
-    def forget_marks(self) -> None:
-        """When all is written, nobody goes on from anywhere."""
-        with transaction(self._conn):
-            self._conn.execute(
-                query("queries/backfill", "forget_marks"), {"run_id": self._fence.run_id}
-            )
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Edges on their way: of which unit, up to which memory, how many, and as COPY takes them."""
+
+    unit: str
+    memory_type: str
+    last_memory: str
+    edges: int
+    rows: memoryview
 
 
 def in_order(edges: pd.DataFrame) -> pd.DataFrame:
