@@ -18,6 +18,8 @@ from checks.states import Object
 _IN_DOUBT = frozenset({"missing", "hash_mismatch", "size_mismatch"})
 #: Grains whose cases bring both their sides with them (see ``galleries`` and ``duplicates``).
 _WHOLE_COLLECTION = (Grain.CONTENT, Grain.GALLERY)
+#: Kinds of objects that may be removed one day: only if they are the version that was first seen.
+_MAY_GO = frozenset({"orphaned"})
 _AT_ONCE = 5_000
 
 
@@ -115,7 +117,8 @@ def _expected(case: dict[str, Any]) -> dict[str, Any]:
 
 def _observed(case: dict[str, Any]) -> dict[str, Any]:
     """What the store was seen to hold."""
-    if KINDS[case["kind"]].grain in _WHOLE_COLLECTION:
+    kind = case["kind"]
+    if KINDS[kind].grain in _WHOLE_COLLECTION:
         return dict(case.get("observed_facts") or {})
     read = case.get("outcome") == "read"
     there = case.get("object_state") == Object.THERE and case.get("outcome") != "gone"
@@ -128,6 +131,7 @@ def _observed(case: dict[str, Any]) -> dict[str, Any]:
                 "size_bytes": case.get("read_size") if read else case.get("object_size"),
                 "written_at": case.get("object_written_at"),
                 "moved_to": case.get("moved_to"),
+                "version": case.get("object_version") if kind in _MAY_GO else None,
                 "link_only": True if case.get("object_state") == Object.LINK else None,
             }
         )

@@ -81,14 +81,16 @@ _ALL = (
     Kind(
         "hash_mismatch", Grain.EDGE, "Content changed",
         "The stored bytes are not those the ledger recorded, and nobody visibly wrote them since.",
-        "Keep the other copies: put this one back from a verified replica.",
+        "Keep the other copies. `edgekeeper audit --verify all --repair content` puts this back "
+        "from a verified one.",
         content_repair="copied from a verified replica",
     ),
     Kind(
         "size_mismatch", Grain.EDGE, "Size changed",
         "The stored file has another length than the ledger recorded, unchanged since it was "
         "written.",
-        "Keep the other copies: put this one back from a verified replica.",
+        "Keep the other copies. `edgekeeper audit --verify all --repair content` puts this back "
+        "from a verified one.",
         content_repair="copied from a verified replica",
     ),
     Kind(
@@ -193,7 +195,8 @@ _ALL = (
     Kind(
         "sync_failed", Grain.EDGE, "Copy failed",
         "The last copy to this store failed and nothing is there.",
-        "Copy it again from a store that has it.",
+        "Copy it again: `edgekeeper audit --repair content`, or to the canister `edgekeeper "
+        "store-forever --memory {memory_type}:{memory_id}`.",
         content_repair="copied again",
     ),
     Kind(

@@ -74,11 +74,6 @@ class RepairPolicy(StrEnum):
     CONTENT = "content"
     PURGE = "purge"
 
-    @property
-    def available(self) -> bool:
-        """Whether this version can carry it out."""
-        return self is not RepairPolicy.PURGE
-
     def allows(self, other: "RepairPolicy") -> bool:
         """Whether this policy includes ``other``."""
         order = list(RepairPolicy)

@@ -45,7 +45,7 @@ def nightly_audit(
     """Audits the ledger against Neon, Vercel Blob and the canister.
 
     Args:
-        repair: how far the audit may go: none, ledger or content.
+        repair: how far the audit may go: none, ledger, content or purge.
         verify: bytes to read and hash, such as 5GB, 0 or all; default EDGEKEEPER_VERIFY_BUDGET.
         stores: backends to look at; default all that are configured.
         allow_percent: the breaker's limit for this run, in percent.
@@ -83,13 +83,11 @@ def nightly_audit(
 
 
 def _policy(repair: str) -> RepairPolicy:
-    """How far the audit may go. Raises UsageError where this version can't go that far."""
+    """How far the audit may go. Raises UsageError where it is no policy."""
     policy = next((policy for policy in RepairPolicy if policy.value == repair), None)
-    if policy is None or not policy.available:
-        known = "not available yet" if policy else "no repair policy"
-        raise UsageError(
-            f"repair: {repair} is {known}; use none, ledger or content. Nothing was done."
-        )
+    if policy is None:
+        known = ", ".join(RepairPolicy)
+        raise UsageError(f"repair: {repair} is no repair policy; use {known}. Nothing was done.")
     return policy
 
 

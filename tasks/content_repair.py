@@ -10,7 +10,7 @@ from checks.describe import plain_records
 from checks.errors import LeaseLostError, SettingsError, StoreError, StoreUnreachableError
 from checks.kinds import KINDS
 from checks.model import Artifact, Backend, RepairPolicy, RepairState
-from tasks import mending
+from tasks import mending, purging
 from tasks.audit import AuditRun
 from tasks.comparison import judged_part
 from tasks.lease import Fence
@@ -65,13 +65,21 @@ class Restored:
 def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     """Makes the repairs that the run's policy allows and says what became of each.
 
-    Content comes first: what can't be brought back is then for the ledger to say. Raises
+    Content comes first: what can't be brought back is then for the ledger to say. What has been
+    orphaned for weeks is removed last. Raises
     LeaseLostError where another run has taken over.
     """
-    if not run.options.repair.allows(RepairPolicy.CONTENT):
+    policy = run.options.repair
+    if not policy.allows(RepairPolicy.CONTENT):
         return mending.mend(run, seen, fence, proposal)
     restored = restore(run, seen, fence, proposal)
-    return restored.merged(mending.mend(run, seen, fence, proposal))
+    made = restored.merged(mending.mend(run, seen, fence, proposal))
+    if policy.allows(RepairPolicy.PURGE):
+        gone = purging.purge(run, seen, fence)
+        made = Made(made.outcomes | gone.outcomes, made.unknown | gone.unknown)
+        if gone.refused is not None:
+            proposal.tripped.setdefault(gone.refused.backend, gone.refused)
+    return made
 
 
 def restore(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Restored:

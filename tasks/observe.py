@@ -309,7 +309,7 @@ async def _conclude_left_over(
         return await comparison.conclude_left_over(
             run.workspace(seen.facts["partitions"]), found,
             view_of(run, seen.facts, seen.reports), stores, run.reread,
-            run.settings.blob_ignore, partial(_named_now, run, seen, stores),
+            run.settings.blob_ignore, partial(named_now, run, seen, stores),
         )  # fmt: skip
 
 
@@ -348,7 +348,7 @@ async def _gallery_cases(
         return await collection.gone_items(rowless, None) if alone else []
 
 
-async def _named_now(
+async def named_now(
     run: AuditRun, seen: Seen, stores: Mapping[Backend, Store], candidates: Collection[str]
 ) -> set[str]:
     """Which of some pathnames anything in Neon or the canister names by now.

@@ -18,7 +18,8 @@ Repair = Annotated[
     typer.Option(
         help="How far the audit may go: none writes nothing to the ledger; ledger mends "
         "what the ledger says; content also copies missing and rotten files back from verified "
-        "replicas; purge (removes old orphans) is not available yet.",
+        "replicas; purge also removes files that nothing has referred to for weeks, after keeping "
+        "them aside.",
     ),
 ]
 Verify = Annotated[
@@ -95,7 +96,7 @@ def audit(
     settings; 3 a store could not be read whole, or the breaker refused; 4 another run holds the
     lock; 5 internal error; 130 interrupted, resumable.
     """
-    check_options(repair, verify)
+    check_options(verify)
     record = run_audit(
         out,
         repair=repair.value,
@@ -110,15 +111,10 @@ def audit(
     return finish(out, record)
 
 
-def check_options(repair: RepairPolicy, verify: str | None) -> None:
+def check_options(verify: str | None) -> None:
     """Refuses what can't be done. Raises UsageError."""
     from tasks.settings import byte_budget  # noqa: PLC0415 - --help does without
 
-    if not repair.available:
-        raise UsageError(
-            f"--repair {repair.value} is not available yet; use none, ledger or content. "
-            "Nothing was done."
-        )
     if verify is not None:
         try:
             byte_budget(verify)

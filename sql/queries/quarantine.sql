@@ -53,7 +53,7 @@ WHERE fingerprint = ANY(%(fingerprints)s) AND resolved_at IS NULL;
 -- name: named_by_edges
 -- Which of some names of blobs an edge says are there.
 SELECT DISTINCT e.location FROM {edges} AS e
-WHERE e.backend = 'vercel-blob' AND e.present AND e.location = ANY({forms});
+WHERE e.backend = 'vercel-blob' AND e.present AND e.location = ANY(%(forms)s);
 
 -- name: expired
 -- What was kept long enough: it was removed from its store, or put back, so many days ago.

@@ -131,13 +131,6 @@ def test_a_wrong_call_is_exit_2_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("policy", ["purge"])
-def test_a_policy_of_later_is_refused(policy: str, tmp_path: Path) -> None:
-    done = run("audit", "--repair", policy, cwd=tmp_path, DATABASE_URL=closed_port())
-    assert done.returncode == 2
-    assert "not available yet" in done.stderr
-
-
 def test_doctor_prints_no_secret_and_names_the_store_that_is_down(tmp_path: Path) -> None:
     done = run(
         "doctor", "--json", "-", cwd=tmp_path, DATABASE_URL=closed_port(),
