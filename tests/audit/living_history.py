@@ -270,7 +270,7 @@ def _held_up(player: Player) -> Iterator[list[dict[str, Any]]]:
         patch.setattr(psycopg.Connection, "execute", held_execute)
         patch.setattr(observe, "snapshot", known_snapshot)
         patch.setattr(confirm, "CONCURRENCY", 1)
-        patch.setattr(publish, "published", lambda _run, record, _findings, _checks: record)
+        patch.setattr(publish, "published", lambda _run, record, *_pages, **_more: record)
         patch.setattr(httpx, "create_ssl_context", _ssl_context)
         yield snapshots
 
