@@ -118,13 +118,13 @@ drop_item           -         -            -         P      -        -     -
 repeat_cursor       -         -            -         p      -        -     -
 stale_list          -         -            -         .      -        -     -
 fresh cursors       -         -            -         p      -        -     -
-fresh objects       -         -            -         P      -        -     -
-count too high      -         -            P         -      -        -     -
+fresh objects       -         -            -         p      -        -     -
+count too high      -         -            p         -      -        -     -
 count too low       -         -            .         -      -        -     -
 NotFound            -         -            -         U      D        v     d
 Unauthorized        -         -            -         u      d        v     d
-no Candid           .         -            u         u      d        V     d
-other Candid        .         -            U         u      d        v     d
+no Candid           .         -            u         u      d        v     d
+other Candid        .         -            u         u      d        v     d
 """
 
 #: Before which stage of the audit the fault begins, and which requests it is for.

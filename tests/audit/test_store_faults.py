@@ -323,9 +323,8 @@ def locked(box: Box) -> Iterator[Callable[[], None]]:
         yield lambda: conn.execute("LOCK TABLE storage_edges IN ACCESS EXCLUSIVE MODE") and None
 
 
-@pytest.mark.parametrize(
-    "stage", ["snapshot", pytest.param("conclude", marks=pytest.mark.soak), "mend"]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("stage", ["snapshot", "conclude", "mend"])
 def test_a_statement_that_is_given_up_ends_the_run_with_3_and_writes_nothing(
     stage: str, small: Box, home: Path
 ) -> None:
@@ -339,6 +338,7 @@ def test_a_statement_that_is_given_up_ends_the_run_with_3_and_writes_nothing(
     assert small.edges() == before
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("guard", ["no grant", "row level security"])
 def test_of_a_table_that_may_not_be_read_the_memories_are_unknown_and_no_others(
     guard: str, small: Box, home: Path
