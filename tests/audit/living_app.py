@@ -34,6 +34,8 @@ Step = Callable[[], object]
 APP = "the app"
 #: A lock that the audit holds is waited for so long; then the step is made later.
 LOCK_TIMEOUT = "15ms"
+#: Lives that are played side by side, each with as many memories of the first state.
+MOST_LIVES, MEMORIES_EACH = 32, 3
 _KEPT_FILES = ("object", "former", "upload", "part")
 _KEPT_COPIES = ("memory", "removed", "blob", "idempotency", "upload", "upload_chunk")
 _WITNESS = Path(__file__).with_name("witness.sql")
@@ -54,6 +56,10 @@ _UPSERT = (
 
 class BusyError(Exception):
     """The step could not be made yet: the audit holds a lock that it needs."""
+
+
+class FailedError(Exception):
+    """The step failed, as an app's may: what it needed was gone. The errand is given up."""
 
 
 class World:
@@ -111,6 +117,9 @@ class World:
                 "FOR EACH ROW EXECUTE FUNCTION witness()".encode()
             )
         self.copies.execute("UPDATE memory SET stored_at = 0")
+        # Nothing here is about galleries: whose memory the app deletes would be a finding of theirs.
+        self.copies.execute("DELETE FROM gallery")
+        self.database.execute(f"DELETE FROM {self.tables.gallery_items}".encode())
         for store, names in ((self.blobs, _KEPT_FILES), (self.copies, _KEPT_COPIES)):
             for name in names:
                 store.execute(f"CREATE TABLE kept_{name} AS SELECT * FROM {name}")
@@ -145,6 +154,14 @@ class World:
         self.copies.execute("DELETE FROM removed")
         self.database.execute("TRUNCATE witness")
 
+    def shared_out(self, lives: int) -> list[list["Memory"]]:
+        """The first state's memories, some for each life."""
+        known = [
+            Memory(memory_id, kind, pathname, on_icp=on_icp)
+            for memory_id, kind, pathname, on_icp in _known(self)
+        ]
+        return [known[number::MOST_LIVES] for number in range(lives)]
+
     # One write to one store
 
     def sql(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -177,7 +194,10 @@ class World:
 
     def copy_file(self, source: str, target: str) -> None:
         params = {"pathname": target, "fromUrl": self.url(source)}
-        self.http.put("/", params=params, headers={"x-allow-overwrite": "1"}).raise_for_status()
+        answer = self.http.put("/", params=params, headers={"x-allow-overwrite": "1"})
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise FailedError
+        answer.raise_for_status()
 
     def delete_file(self, pathname: str) -> None:
         self.http.post("/delete", json={"urls": [self.url(pathname)]}).raise_for_status()
@@ -198,6 +218,8 @@ class World:
         call = self.icp.canister.agent.call(method, argument)
         reply = self.loop.run_until_complete(call).reply
         answer = decode(reply, types.rets)[0]["value"]
+        if "NotFound" in answer.get("Err", ()):
+            raise FailedError
         assert "Ok" in answer, (method, answer)
         return answer["Ok"]
 
@@ -240,24 +262,22 @@ class App:
     An errand that makes no sense for its memory as it is then has no steps.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, memories: list["Memory"], number: int) -> None:
         self.world = world
+        self.memories = memories
+        self.number = number
         self.made = 0
-        self.memories = [
-            Memory(memory_id, kind, pathname, on_icp=on_icp)
-            for memory_id, kind, pathname, on_icp in _known(world)
-        ]
 
     def _bytes(self) -> bytes:
         """Bytes that nothing else has, each time longer."""
-        self.made += 1
-        return hashlib.sha512(f"{self.made}".encode()).digest() * 3 + bytes(self.made)
+        return hashlib.sha512(self._next()).digest() * 3 + bytes(self.made)
 
     def _new_id(self) -> str:
+        return str(UUID(bytes=hashlib.sha256(self._next()).digest()[:16], version=4))
+
+    def _next(self) -> bytes:
         self.made += 1
-        return str(
-            UUID(bytes=hashlib.sha256(f"memory {self.made}".encode()).digest()[:16], version=4)
-        )
+        return f"{self.number}-{self.made}".encode()
 
     # Errands
 
@@ -417,6 +437,21 @@ class App:
         steps += [partial(self.world.update, edge, present=False) for edge in edges]
         return steps[::-1] if variant % 2 else steps
 
+    def write_edge(self, memory: Memory, variant: int) -> list[Step]:
+        """The app writes what the ledger says already: a write all the same."""
+        edge = self._some_edge(memory, variant)
+        again = "last_synced_at = now(), present = true"
+        if variant // 4 % 2:
+            again = "sync_state = 'idle', sync_error = NULL"
+        statement = f"UPDATE storage_edges SET {again} WHERE {_THIS}"
+        return [lambda: self.world.sql(statement, **edge)] if memory.exists else []
+
+    def write_row(self, memory: Memory, _: int) -> list[Step]:
+        """Something about a memory that is none of the ledger's business."""
+        table = self.world.tables.memories[memory.kind]
+        statement = f"UPDATE {table} SET updated_at = now() WHERE id = %(id)s"
+        return [lambda: self.world.sql(statement, id=memory.id)] if memory.exists else []
+
     # What goes wrong: from then on it stands, unless the app happens to put it right
 
     def lose_file(self, memory: Memory, _: int) -> list[Step]:
@@ -476,7 +511,9 @@ class App:
             )
             rows = self.world.sql(statement, id=memory.id)
             return str(rows[0][0]).encode() if rows else b""
-        return self._bytes()
+        with self.world.box.blob_storage() as storage:
+            found = storage.get(memory.pathname or "")
+            return storage.bodies.open(found.body).read() if found else self._bytes()
 
 
 class _Copying:

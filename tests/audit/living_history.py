@@ -1,8 +1,11 @@
 """Histories: what the app does, what goes wrong, and between which requests of the audit.
 
-A history is drawn as data and played exactly so, therefore hypothesis can make a failing one
-smaller. The audit is held up before each statement and before each request that it sends, and
-between its stages; there the app makes the steps that are due.
+A history is one life of the app, on a few memories of its own. Many are played side by side in one
+*night*, under the same audits: what an audit costs is the same for a few memories and for many. The
+audit is held up before each statement and before each request that it sends, and between its
+stages; there the app makes the steps that are due.
+
+A night is drawn as data and played exactly so, therefore hypothesis can make a failing one smaller.
 """
 
 import shutil
@@ -19,27 +22,38 @@ from typing import Any
 
 import httpx
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from damaged_sandbox import BLOB, ICP, Audited, audited
 from hypothesis import strategies as st
-from living_app import APP, App, BusyError, Step, World
-from living_truth import PLACES, Judge, Key, Truth, is_found, key_of, read_truth, sibling, view_of
+from living_app import APP, App, BusyError, FailedError, Step, World
+from living_truth import (
+    Judge,
+    Key,
+    Truth,
+    has_ground,
+    is_found,
+    key_of,
+    read_truth,
+    sibling,
+    view_of,
+)
 
-from tasks import confirm, observe, publish
+from tasks import audit, confirm, observe, publish
 
-LIFE = ("create_file", "create_note", "store_forever", "overwrite", "rename", "delete", "take_back")
+LIFE = (
+    "create_file", "create_note", "store_forever", "overwrite", "rename", "delete", "take_back",
+    "write_edge", "write_row",
+)  # fmt: skip
 ACCIDENTS = (
     "lose_file", "lose_copy", "lose_edge", "unmark", "show_failure", "forget_hash", "lose_row",
     "leave_file", "claim_nothing",
 )  # fmt: skip
 #: Stages in their order; what is concluded is concluded between the third-last and the second-last.
 STAGES = ("snapshot", "list", "resolve", "verify", "conclude", "propose", "mend", "close")
+#: Where most that can go wrong goes wrong.
+_CLOSE = ("list", "conclude", "conclude", "mend", "mend")
 LAG_SECONDS = 60
-#: Kinds that the judge here does not know; they are no false finding where anything is amiss.
-BEYOND = frozenset({
-    "moved", "outdated_replica", "replica_divergence", "location_conflict", "duplicate_content",
-    "invalid_row", "gallery_divergence", "dangling_item", "unverifiable", "type_mismatch",
-})  # fmt: skip
 make_ssl_context = httpx.create_ssl_context
 
 
@@ -53,6 +67,20 @@ class Errand:
     stops_after: int | None = None
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Move:
+    """So many steps of one of the errands under way, at one moment of one stage of one audit.
+
+    A moment that the stage does not have is its end.
+    """
+
+    audit: int
+    stage: int
+    moment: int
+    errand: int
+    steps: int
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """One life of the app.
@@ -60,16 +88,27 @@ class History:
     Attributes:
         before: what went wrong long ago.
         errands: what the app does.
-        moves: after so many moments of the audit, a step of which errand.
-        grace: minutes.
-        lags: the stores whose listings lag behind.
-        reads: whether the live audits read bytes.
-        audits: how many there are while the app lives.
+        moves: when it does it.
     """
 
     before: tuple[Errand, ...]
     errands: tuple[Errand, ...]
-    moves: tuple[tuple[int, int], ...]
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """Histories that are played side by side.
+
+    Attributes:
+        histories: each has its own memories.
+        grace: minutes.
+        lags: the stores whose listings lag behind.
+        reads: whether the audits read bytes.
+        audits: how many there are while the app lives.
+    """
+
+    histories: tuple[History, ...]
     grace: int
     lags: tuple[str, ...]
     reads: bool
@@ -83,20 +122,36 @@ def _errands(names: tuple[str, ...]) -> st.SearchStrategy[Errand]:
     )  # fmt: skip
 
 
+def _moves() -> st.SearchStrategy[Move]:
+    return st.builds(
+        Move, st.integers(0, 1),
+        st.sampled_from([*range(len(STAGES)), *map(STAGES.index, _CLOSE)]),
+        st.integers(0, 9) | st.integers(0, 80) | st.integers(0, 400),
+        st.integers(0, 6), st.sampled_from((1, 1, 1, 2, 3, 6)),
+    )  # fmt: skip
+
+
 def histories() -> st.SearchStrategy[History]:
-    """All of them; the plainest is one in which nothing happens."""
+    """All of them, none in which little happens."""
     return st.builds(
         History,
-        before=st.lists(_errands(ACCIDENTS), max_size=5).map(tuple),
-        errands=st.lists(_errands(LIFE) | _errands(ACCIDENTS), max_size=7).map(tuple),
-        moves=st.lists(
-            st.tuples(st.integers(0, 9) | st.integers(0, 80), st.integers(0, 6)),
-            max_size=30,
-        ).map(tuple),
+        before=st.lists(_errands(ACCIDENTS), max_size=4).map(tuple),
+        errands=st.lists(_errands(LIFE) | _errands(ACCIDENTS), min_size=2, max_size=8).map(tuple),
+        moves=st.lists(_moves(), min_size=8, max_size=24).map(tuple),
+    )
+
+
+def nights(most: int) -> st.SearchStrategy[Night]:
+    """Nights of so many histories, or with some left out: only so does a failing one shrink."""
+    some = st.tuples(st.integers(0, 31), histories())
+    left_out = some.map(lambda each: each[1] if each[0] else History((), (), ()))
+    return st.builds(
+        Night,
+        histories=st.lists(left_out, min_size=most, max_size=most).map(tuple),
         grace=st.sampled_from((0, 60)),
         lags=st.sampled_from(((), (), (BLOB,), (ICP,), (BLOB, ICP))),
-        reads=st.booleans(),
-        audits=st.integers(1, 2),
+        reads=st.sampled_from((False, False, True)),
+        audits=st.sampled_from((1, 1, 2)),
     )
 
 
@@ -112,13 +167,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write to the ledger or to the app's rows, as the witness noted it."""
+    """A write to the ledger or to the app's rows, as the witness noted it.
+
+    ``version``: what the row's ``xmin`` is since then.
+    """
 
     number: int
     who: str
     place: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+    version: str
 
     @property
     def edge(self) -> tuple[str, str, str]:
@@ -126,21 +185,40 @@ class Write:
         return row["memory_id"], row["artifact"], row["backend"]
 
 
-class Player:
-    """Plays one history, and remembers what was so after each of the app's steps."""
+@dataclass(slots=True)
+class Life:
+    """A history that is being played: its app, and the errands that are under way."""
 
-    def __init__(self, world: World, history: History, tally: Tally, home: Path) -> None:
+    history: History
+    app: App
+    running: list[tuple[Errand, list[Step] | None, int]] = field(default_factory=list)
+
+    def begun(self, errand: Errand) -> list[Step]:
+        memory = self.app.memories[errand.memory % len(self.app.memories)]
+        steps: list[Step] = getattr(self.app, errand.name)(memory, errand.variant)
+        return steps[: errand.stops_after]
+
+
+class Player:
+    """Plays one night, and remembers what was so after each of the app's steps."""
+
+    def __init__(self, world: World, night: Night, tally: Tally, home: Path) -> None:
         self.world = world
-        self.history = history
+        self.night = night
         self.tally = tally
         self.home = home
-        self.app = App(world)
+        shares = world.shared_out(len(night.histories))
+        self.lives = [
+            Life(history, App(world, memories, number))
+            for number, (history, memories) in enumerate(zip(night.histories, shares, strict=True))
+        ]
         self.truths: list[Truth] = []
         self.log: list[str] = []
-        self.marks: dict[str, int] = {}
-        self._moves = list(history.moves)
-        self._running: list[tuple[Errand, list[Step] | None, int]] = []
-        self._waited = 0
+        self._moves = sorted(
+            ((move, life) for life in self.lives for move in life.history.moves),
+            key=lambda each: each[0],
+        )
+        self._now = (0, 0, 0)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=APP)
 
     # The app's side
@@ -148,56 +226,63 @@ class Player:
     def prepare(self) -> None:
         """The first state, and what went wrong long ago."""
         self.world.set_back()
-        for errand in self.history.before:
-            for step in self._begun(errand) or ():
-                step()
+        for life in self.lives:
+            for errand in life.history.before:
+                for step in life.begun(errand):
+                    step()
+            life.running = [(errand, None, 0) for errand in life.history.errands]
         self.world.forget_the_past()
-        self._running = [(errand, None, 0) for errand in self.history.errands]
         self.look()
-
-    def _begun(self, errand: Errand) -> list[Step]:
-        memory = self.app.memories[errand.memory % len(self.app.memories)]
-        steps: list[Step] = getattr(self.app, errand.name)(memory, errand.variant)
-        return steps[: errand.stops_after]
 
     def moment(self, what: str) -> None:
         """A moment of the audit at which the app may make steps."""
         if current_thread().name.startswith((APP, "lease-heartbeat")):
             return
-        while self._moves and self._waited >= self._moves[0][0]:
-            _, choice = self._moves.pop(0)
-            self._waited = 0
-            self._thread.submit(self._step, choice, what).result()
-        self._waited += 1
+        number, stage, moment = self._now
+        while self._moves and (self._moves[0][0].audit, self._moves[0][0].stage,
+                               self._moves[0][0].moment) <= self._now:  # fmt: skip
+            move, life = self._moves.pop(0)
+            self._thread.submit(self._made, life, move, what).result()
+        self._now = (number, stage, moment + 1)
 
-    def _step(self, choice: int, what: str) -> None:
-        """One step of one errand that is under way; two about one memory follow each other."""
-        if not self._running:
+    def _made(self, life: Life, move: Move, what: str) -> None:
+        for _ in range(move.steps):
+            self._step(life, move.errand, what)
+
+    def _step(self, life: Life, choice: int, what: str) -> None:
+        """One step of one errand that is under way; two about one memory may mix."""
+        if not life.running:
             return
-        place = choice % len(self._running)
-        errand, steps, done = self._running[place]
+        place = choice % len(life.running)
+        errand, steps, done = life.running[place]
         if steps is None:
-            steps = self._begun(errand)
+            steps = life.begun(errand)
         if not steps:
-            self._running.pop(place)
+            life.running.pop(place)
             return
         try:
             steps[0]()
         except BusyError:
             self.tally.counts["steps put off by a lock"] += 1
+        except FailedError:
+            steps = []
         else:
             steps, done = steps[1:], done + 1
-            self.tally.counts["app steps"] += 1
-            self.log.append(f"{len(self.truths)}: {errand.name} {done} ({errand}), before {what}")
+            self.tally.counts["moves"] += 1
+            at = f"{STAGES[self._now[1]]} {self._now[2]}"
+            self.log.append(
+                f"{len(self.truths)}: {life.app.number}: {errand.name} {done} of {errand}, at {at}, "
+                f"before {what}"
+            )
             self.look()
-        self._running[place] = errand, steps, done
+        life.running[place] = errand, steps, done
 
     def look(self) -> None:
         self.truths.append(read_truth(self.world))
 
     # The audit's side
 
-    def audit(self, *, live: bool) -> "Seen":
+    def audit(self, number: int, *, live: bool) -> "Seen":
         """One audit with repairs, with the app alive or at rest."""
         if not live:
             self._moves.clear()
@@ -207,16 +292,14 @@ class Player:
 
         def hook(stage: str) -> Callable[[], None]:
             def at() -> None:
+                self._now = (number, STAGES.index(stage), 0)
                 self.moment(stage)
                 marks[stage] = len(self.truths) - 1
-                if stage == "list":
-                    numbers["known"] = self._last_write()
 
             return at
 
-        numbers: dict[str, int] = {}
-        grace, stuck = (self.history.grace, 30) if live else (0, 0)
-        reads = self.history.reads or not live
+        grace, stuck = (self.night.grace, 30) if live else (0, 0)
+        reads = self.night.reads
         settings = self.world.box.settings(
             self.home, EDGEKEEPER_GRACE_MINUTES=str(grace), EDGEKEEPER_STUCK_MINUTES=str(stuck),
             EDGEKEEPER_IC_RATE="1",
@@ -226,17 +309,16 @@ class Player:
                 settings, repair="ledger", verify="all" if reads else "0",
                 before={stage: hook(stage) for stage in STAGES},
             )  # fmt: skip
-        at = datetime.fromisoformat(snapshots[0]["at"])
-        judge = Judge(self.world, view_of(at, grace=grace, stuck=stuck, reads=reads))
+        run, facts = snapshots[0]
+        judge = Judge(
+            self.world,
+            view_of(datetime.fromisoformat(facts["at"]), grace=grace, stuck=stuck, reads=reads),
+        )
         self.tally.counts["audits"] += 1
-        return Seen(done, judge, self.truths, began, marks, numbers["known"], self._witnessed())
-
-    def _last_write(self) -> int:
-        last = "SELECT coalesce(max(number), 0) FROM witness"
-        return int(self._thread.submit(self.world.sql, last).result()[0][0])
+        return Seen(done, judge, self.truths, began, marks, _versions(run), self._witnessed())
 
     def _witnessed(self) -> list[Write]:
-        every = "SELECT number, who, place, before, after FROM witness ORDER BY number"
+        every = "SELECT number, who, place, before, after, version FROM witness ORDER BY number"
         return [Write(*row) for row in self._thread.submit(self.world.sql, every).result()]
 
     def close(self) -> None:
@@ -245,13 +327,13 @@ class Player:
 
 
 @contextmanager
-def _held_up(player: Player) -> Iterator[list[dict[str, Any]]]:
-    """An audit that waits for the app at every moment; gives what its snapshot stage gave.
+def _held_up(player: Player) -> Iterator[list[tuple[audit.AuditRun, dict[str, Any]]]]:
+    """An audit that waits for the app at every moment; gives the run and its snapshot's facts.
 
     One request at a time, so that the same moves fall upon the same moments; no pages are written.
     """
     send, execute, snapshot = httpx.AsyncClient.send, psycopg.Connection.execute, observe.snapshot
-    snapshots: list[dict[str, Any]] = []
+    snapshots: list[tuple[audit.AuditRun, dict[str, Any]]] = []
 
     async def held_send(client: Any, request: httpx.Request, **more: Any) -> httpx.Response:
         player.moment(f"{request.method} {request.url.path}")
@@ -261,9 +343,10 @@ def _held_up(player: Player) -> Iterator[list[dict[str, Any]]]:
         player.moment(str(statement)[:60])
         return execute(conn, statement, *more, **named)
 
-    def known_snapshot(run: Any) -> dict[str, Any]:
-        snapshots.append(snapshot(run))
-        return snapshots[-1]
+    def known_snapshot(run: audit.AuditRun) -> dict[str, Any]:
+        facts = snapshot(run)
+        snapshots.append((run, facts))
+        return facts
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx.AsyncClient, "send", held_send)
@@ -280,6 +363,14 @@ def _ssl_context(**options: Any) -> Any:
     return make_ssl_context(**options)
 
 
+def _versions(run: audit.AuditRun) -> dict[tuple[str, str, str], str]:
+    """The version of every edge that the run's snapshot saw."""
+    columns = ["memory_id", "artifact", "backend", "version"]
+    files = sorted((run.directory.path / "ledger").glob("part-*.parquet"))
+    rows = (row for path in files for row in pq.read_table(path, columns=columns).to_pylist())
+    return {(row["memory_id"], row["artifact"], row["backend"]): row["version"] for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An audit, and what was so while it looked.
@@ -290,7 +381,7 @@ class Seen:
         truths: what was so, after each step of the app.
         began: which of them was so when it began.
         marks: and which when each stage began.
-        known: the last write that its snapshot may have seen.
+        known: the version of every edge that its snapshot saw.
         writes: all writes until it ended.
     """
 
@@ -299,7 +390,7 @@ class Seen:
     truths: list[Truth]
     began: int
     marks: dict[str, int]
-    known: int
+    known: dict[tuple[str, str, str], str]
     writes: list[Write]
 
     @property
@@ -320,18 +411,12 @@ class Seen:
         """Findings that were so at no moment while they were concluded."""
         while_concluded = self.window(self.marks["conclude"], self.marks["propose"])
         possible = [self.judge.findings(truth) for truth in while_concluded]
-        more: set[Key] = set()
-        for truth, said in zip(while_concluded, possible, strict=True):
-            more |= {key for key in self.found - said if self._says_more(key, truth, said)}
-        false = self.found.difference(*possible) - more
-        return {key for key in false if not any(sibling(key) in said for said in possible)}
-
-    def _says_more(self, key: Key, truth: Truth, said: set[Key]) -> bool:
-        """Whether a finding is of a kind that this judge does not know, about what is not right."""
-        del truth
-        if key[0] not in BEYOND:
-            return False
-        return key[1] is None or any(other[1] == key[1] for other in said)
+        false = self.found.difference(*possible)
+        false = {key for key in false if not any(sibling(key) in said for said in possible)}
+        return {
+            key for key in false
+            if not any(self.judge.may_say(truth, key) for truth in while_concluded)
+        }  # fmt: skip
 
     def missed(self, *, since: int) -> set[Key]:
         """Drift that stood still all the time, ``since`` a truth before the audit, unmentioned."""
@@ -350,35 +435,40 @@ class Seen:
             if write.place == "storage_edges" and write.who.endswith(self.audited.record.run_id)
         ]  # fmt: skip
 
-    def repairs_over_newer_writes(self) -> list[tuple[Write, Write]]:
-        """Repairs of an edge that the app wrote after the snapshot, with the app's write."""
-        return [
-            (repair, write) for repair in self.repairs() for write in self.writes
-            if write.who == APP and write.place == "storage_edges" and write.edge == repair.edge
-            and self.known < write.number < repair.number
-        ]  # fmt: skip
+    def repairs_over_newer_writes(self) -> list[tuple[Write, Write | None]]:
+        """Repairs of an edge that was not as the snapshot had seen it, with the write between."""
+        over = []
+        for repair in self.repairs():
+            earlier = [
+                write for write in self.writes
+                if write.place == repair.place and write.edge == repair.edge
+                and write.number < repair.number
+            ]  # fmt: skip
+            last = earlier[-1] if earlier else None
+            seen = self.known.get(repair.edge)
+            if repair.before is None:
+                newer = seen is not None  # deleted since, and made again by the repair
+            else:
+                newer = last is not None and last.version != seen
+            if newer:
+                over.append((repair, last))
+        return over
 
     def groundless_repairs(self) -> list[Write]:
-        """Repairs that say of something what was so at no moment while repairs were made."""
-        window = self.window(self.marks["mend"], self.marks["close"])
+        """Repairs that say what was so at no moment between the last looks and the repair."""
+        first = self.marks["mend"]
         return [
             repair for repair in self.repairs()
-            if not any(_has_ground(repair, truth) for truth in window)
+            if not any(
+                has_ground(repair.edge, repair.before, repair.after, truth)
+                for truth in self.truths[first:] if truth.number < repair.number
+            )
         ]  # fmt: skip
 
-
-def _has_ground(repair: Write, truth: Truth) -> bool:
-    memory, artifact, backend = repair.edge
-    before, after = repair.before or {"present": False}, repair.after
-    place = (artifact, backend)
-    if after is None:
-        return not any(truth.object(memory, each) for each in PLACES)
-    location = after["location"]
-    held = truth.object(memory, place)
-    if backend == BLOB and location is not None:
-        held = truth.files.get(location)
-    if after["present"] and not before["present"]:
-        return held is not None
-    if before["present"] and not after["present"]:
-        return held is None
-    return True
+    def tallied(self, counts: Counter[str]) -> None:
+        """Adds what this audit did to the figures."""
+        record = self.audited.record
+        counts["findings"] += len(record.findings)
+        counts["in flight"] += record.limits.get("in_flight", 0)
+        for name in ("applied", "superseded", "refused", "failed"):
+            counts[f"repairs {name}"] += getattr(record.repairs, name)

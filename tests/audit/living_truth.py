@@ -21,17 +21,23 @@ from sandbox.icp.records import from_document
 META, ASSET = "metadata", "asset"
 #: Kind, memory, artifact, backend, location; what the kind's grain does not use is None.
 Key = tuple[str, str | None, str | None, str | None, str | None]
-#: What else may be said of the same thing, where it says more than the kind expected.
+#: What is said of an asset's bytes, edge by edge and as a whole.
+CONTENTS = frozenset({
+    "stale_hash", "size_mismatch", "hash_mismatch", "hash_unknown", "stale_failure", "unverifiable",
+})  # fmt: skip
+DIVERGING = frozenset({"replica_divergence", "outdated_replica"})
+#: What else may be said of the same memory, where it says more than the kind expected.
 GRAVER: Mapping[str, frozenset[str]] = {
     "missing": frozenset({"moved", "location_conflict"}),
+    "lost": frozenset({"moved"}),
     "orphaned": frozenset({"moved"}),
     "unclassified": frozenset({"moved"}),
-    "untracked": frozenset({"location_conflict"}),
-    "stale_hash": frozenset({"outdated_replica", "replica_divergence", "hash_mismatch"}),
-    "size_mismatch": frozenset({"outdated_replica", "replica_divergence", "stale_hash"}),
-    "hash_mismatch": frozenset({"outdated_replica", "replica_divergence", "stale_hash"}),
-    "hash_unknown": frozenset({"outdated_replica", "replica_divergence", "location_conflict"}),
-    "stale_failure": frozenset({"location_conflict", "outdated_replica", "replica_divergence"}),
+    "location_conflict": CONTENTS | DIVERGING,
+    "replica_divergence": CONTENTS | DIVERGING | {"location_conflict"},
+    **dict.fromkeys(CONTENTS, DIVERGING | {"location_conflict"}),
+    **dict.fromkeys(
+        ("untracked", "unmarked", "sync_failed", "stuck"), frozenset({"location_conflict"})
+    ),
 }
 _KIND = {"Image": "image", "Note": "note", "Document": "document", "Audio": "audio",
          "Video": "video"}  # fmt: skip
@@ -90,13 +96,14 @@ class View:
 
 @dataclass(slots=True)
 class Truth:
-    """All three stores at one moment."""
+    """All three stores at one moment; ``number``: of the last write that the witness noted."""
 
     edges: dict[str, dict[tuple[str, str], Edge]]
     rows: dict[str, Row]
     files: dict[str, File]
     copies: dict[str, Copy]
     pictures: frozenset[str]
+    number: int
 
     def memories(self) -> set[str]:
         return {*self.edges, *self.rows, *self.copies}
@@ -156,7 +163,8 @@ def read_truth(world: World) -> Truth:
             "SELECT pathname, size, body, etag, uploaded_at FROM object"
         )
     }
-    return Truth(edges, rows, files, dict(_copies(world)), pictures(world))
+    ((number,),) = world.sql("SELECT coalesce(max(number), 0) FROM witness")
+    return Truth(edges, rows, files, dict(_copies(world)), pictures(world), number)
 
 
 def _rows(world: World) -> str:
@@ -187,12 +195,22 @@ def _copies(world: World) -> Iterator[tuple[str, Copy]]:
     for name, capsule, document in world.copies.execute(
         "SELECT id, capsule_id, document FROM memory"
     ):
+        yield name, _copy(name, capsule, document, bodies)
+
+
+_read: dict[tuple[str, str], Copy] = {}
+
+
+def _copy(name: str, capsule: str, document: str, bodies: dict[str, str]) -> Copy:
+    """A copy, whose document is read once: its blobs are written before it and never again."""
+    if (name, document) not in _read:
         memory = from_document(name, capsule, document, bodies)
         (original,) = (each for each in memory.assets if each.asset_type == "Original")
-        yield name, Copy(
+        _read[name, document] = Copy(
             _KIND[memory.memory_type], f"icp://{capsule}/{name}", original.bytes,
             original.body or "", datetime.fromtimestamp(memory.updated_at / 10**9, UTC),
         )  # fmt: skip
+    return _read[name, document]
 
 
 @cache
@@ -232,6 +250,10 @@ class Judge:
                     yield kind, memory, *place, None
             if self._is_lost(truth, memory):
                 yield "lost", memory, None, None, None
+            if self._is_conflict(truth, memory):
+                yield "location_conflict", memory, None, None, None
+            if len({edge.sha256 for edge, _ in self._claimed(truth, memory)} - {None}) > 1:
+                yield "replica_divergence", memory, None, None, None
             return
         if any(self._is_young_copy(edge) for edge in edges.values()):
             return
@@ -261,7 +283,7 @@ class Judge:
         ):
             yield "deleted_memory", memory, None, None, None
         elif memory in truth.copies and not self._is_young(truth.copies[memory].written):
-            yield "orphaned", None, None, ICP, truth.copies[memory].location
+            yield "orphaned", memory, None, ICP, None
 
     def _kind(self, truth: Truth, memory: str, place: tuple[str, str]) -> str | None:
         edge, held = truth.edges.get(memory, {}).get(place), truth.object(memory, place)
@@ -270,8 +292,9 @@ class Judge:
         young = young or self._is_young(row.created if row else None)
         if edge is None:
             return "untracked" if held and not young else None
-        if self._is_young_copy(edge):
-            return None
+        moved = place == (ASSET, BLOB) and held is None and self._is_conflict(truth, memory)
+        if moved or self._is_young_copy(edge):
+            return None  # the row's url has it, which is another finding; or it is on its way
         if edge.state == "migrating":
             return "missing" if edge.present and held is None else "stuck"
         if held is None:
@@ -288,15 +311,73 @@ class Judge:
 
     def _compared(self, edge: Edge, held: Row | File | Copy, kind: str | None) -> str | None:
         size = None not in (edge.size, held.size) and edge.size != held.size
-        differs = edge.sha256 is not None and edge.sha256 != self._hash(held)
+        differs = edge.sha256 is not None and edge.sha256 != _hash(held)
         if size or (self.view.reads and differs):
             if held.written > edge.touched:
                 return "stale_hash"
             return "size_mismatch" if size else "hash_mismatch"
         return kind or (None if edge.sha256 else "hash_unknown")
 
-    def _hash(self, held: Row | File | Copy) -> str | None:
-        return held.sha256 if isinstance(held, Row) else hash_of(held.body)
+    def may_say(self, truth: Truth, key: Key) -> bool:
+        """Whether a finding is so that ``findings`` does not ask for.
+
+        What exactly is said of bytes that are not as they should be depends on what was read, and
+        when; that it is said of what is all right is false.
+        """
+        kind, memory, artifact, backend, location = key
+        if kind == "duplicate_content":
+            wanted = (location or "").removeprefix("sha256:")
+            held = [
+                m
+                for m, edges in truth.edges.items()
+                if any(e.sha256 == wanted for e in edges.values())
+            ]
+            return len(held) > 1
+        if memory is None:
+            return False
+        if kind == "moved":
+            missed = truth.edges.get(memory, {}).get((ASSET, BLOB))
+            gone = missed is not None and missed.location not in truth.files
+            return gone and any(
+                hash_of(file.body) == missed.sha256 for file in truth.files.values()
+            )
+        if kind in DIVERGING:
+            return self.is_doubtful(truth, memory)
+        if kind not in CONTENTS or artifact != ASSET:
+            return False
+        edge = truth.edges.get(memory, {}).get((ASSET, backend or ""))
+        held = truth.object(memory, (ASSET, backend or ""))
+        return edge is not None and held is not None and self._is_amiss(edge, held)
+
+    def is_doubtful(self, truth: Truth, memory: str) -> bool:
+        """Whether the memory's asset is not the same everywhere, by the ledger or by its bytes."""
+        claimed = list(self._claimed(truth, memory, present=None))
+        hashes = {edge.sha256 for edge, _ in claimed} - {None}
+        return len(hashes | {_hash(held) for _, held in claimed}) > 1
+
+    @staticmethod
+    def _is_amiss(edge: Edge, held: Row | File | Copy) -> bool:
+        fails = edge.state == "failed" or edge.error is not None
+        differs = edge.sha256 != _hash(held) or edge.size not in (None, held.size)
+        return fails or differs
+
+    def _claimed(
+        self, truth: Truth, memory: str, *, present: bool | None = True
+    ) -> Iterator[tuple[Edge, Row | File | Copy]]:
+        """The asset's edges whose object is there, and that: those that say so, or all."""
+        for backend in (NEON, BLOB, ICP):
+            edge = truth.edges.get(memory, {}).get((ASSET, backend))
+            held = truth.object(memory, (ASSET, backend))
+            if edge and held and edge.state != "migrating" and present in (None, edge.present):
+                yield edge, held
+
+    def _is_conflict(self, truth: Truth, memory: str) -> bool:
+        """Whether edge and row name different files, one of which is there."""
+        edge, row = truth.edges.get(memory, {}).get((ASSET, BLOB)), truth.rows.get(memory)
+        if edge is None or row is None or self._is_young_copy(edge):
+            return False
+        names = {edge.location, row.pathname}
+        return None not in names and len(names) > 1 and bool(names & truth.files.keys())
 
     def _is_lost(self, truth: Truth, memory: str) -> bool:
         row, edges = truth.rows[memory], truth.edges.get(memory, {})
@@ -341,17 +422,31 @@ def view_of(at: datetime, *, grace: int, stuck: int, reads: bool) -> View:
 def key_of(finding: Mapping[str, Any]) -> Key:
     """A finding's key, what its kind's grain does not use left out."""
     kind, memory = finding["kind"], finding["memory_id"]
+    if kind == "orphaned" and finding["backend"] == ICP:
+        return kind, finding["location"].rpartition("/")[2], None, ICP, None
     if kind in ("orphaned", "unclassified"):
         return kind, None, None, finding["backend"], finding["location"]
-    if kind in ("lost", "deleted_memory", "icp_only"):
+    if kind in ("lost", "deleted_memory", "icp_only", "location_conflict", "replica_divergence"):
         return kind, memory, None, None, None
+    if kind == "duplicate_content":
+        return kind, None, None, None, finding["location"]
     return kind, memory, finding["artifact"], finding["backend"], None
 
 
 def sibling(key: Key) -> Key:
-    """An object nobody refers to is of one kind or the other by what else lies in its folder."""
+    """Another kind that says the same of the same thing.
+
+    An object nobody refers to is of one kind or the other by what else lies in its folder. A copy
+    that a deleted memory left is an orphan or is part of the memory's finding by whether the ledger
+    still claims something else that is gone.
+    """
+    kind, memory, _, backend, _ = key
+    if kind == "deleted_memory":
+        return "orphaned", memory, None, ICP, None
+    if kind == "orphaned" and backend == ICP:
+        return "deleted_memory", memory, None, None, None
     other = {"orphaned": "unclassified", "unclassified": "orphaned"}
-    return other.get(key[0], key[0]), *key[1:]
+    return other.get(kind, kind), *key[1:]
 
 
 def is_found(key: Key, found: set[Key]) -> bool:
@@ -363,3 +458,29 @@ def is_found(key: Key, found: set[Key]) -> bool:
         return any(other[0] in GRAVER.get(kind, ()) for other in found)
     more = {other[0] for other in found if other[1] == memory}
     return bool(more & GRAVER.get(kind, frozenset()))
+
+
+def has_ground(
+    edge: tuple[str, str, str],
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    truth: Truth,
+) -> bool:
+    """Whether what a repair made of an edge (both as rows, None: no row) was so."""
+    memory, artifact, backend = edge
+    if after is None:
+        return not any(truth.object(memory, each) for each in PLACES)
+    before = before or {"present": False, "content_hash": None, "size_bytes": None}
+    held = truth.object(memory, (artifact, backend))
+    if backend == BLOB and after["location"] is not None:
+        held = truth.files.get(after["location"])
+    if after["present"] != before["present"] and after["present"] != (held is not None):
+        return False
+    hashed, sized = after["content_hash"], after["size_bytes"]
+    if hashed not in (None, before["content_hash"]) and (held is None or _hash(held) != hashed):
+        return False
+    return sized in (None, before["size_bytes"]) or (held is not None and held.size == sized)
+
+
+def _hash(held: Row | File | Copy) -> str | None:
+    return held.sha256 if isinstance(held, Row) else hash_of(held.body)

@@ -1,9 +1,11 @@
 """The app lives while audits with repairs run: nothing false, nothing missed, nothing overwritten.
 
 A history says what the app does, what goes wrong, and between which requests and statements of the
-audit each step falls. EDGEKEEPER_HISTORIES says how many the long campaign plays.
+audit each step falls. EDGEKEEPER_HISTORIES says how many the long campaign plays, and
+EDGEKEEPER_FIGURES where it writes what it counted, as JSON.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,64 +13,67 @@ from pathlib import Path
 
 import pytest
 from damaged_sandbox import BLOB, Box
-from hypothesis import HealthCheck, Phase, given, settings
-from living_app import World
-from living_history import LAG_SECONDS, History, Player, Seen, Tally, histories
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from living_app import MEMORIES_EACH, MOST_LIVES, World
+from living_history import LAG_SECONDS, Night, Player, Seen, Tally, nights
+from living_truth import CONTENTS
 from test_store_faults import LIST
 
-MEMORIES = 14
-FEW, MANY = 6, int(os.environ.get("EDGEKEEPER_HISTORIES", "2000"))
+FEW, MANY = 16, int(os.environ.get("EDGEKEEPER_HISTORIES", "2000"))
 #: Kinds that only bytes or a person can mend; all others a ledger repair closes. The ledger follows
 #: newer bytes only where no other copy speaks against them.
 STAYS = frozenset({
     "lost", "orphaned", "unclassified", "size_mismatch", "hash_mismatch", "sync_failed",
-    "stale_hash",
+    "stale_hash", "location_conflict", "replica_divergence",
 })  # fmt: skip
 PLAYED = settings(
-    deadline=None, database=None, print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+    deadline=None, database=None, print_blob=True, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture(scope="module")
 def world(new_box: Callable[[str], Box]) -> Iterator[World]:
-    living = World(new_box("living").fill(MEMORIES, 5, None))
+    living = World(new_box("living").fill(MOST_LIVES * MEMORIES_EACH, 5, None))
     yield living
     living.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tally() -> Iterator[Tally]:
     counted = Tally()
     yield counted
-    print(f"\nplayed: {counted}")  # noqa: T201 - the campaign's figures
+    figures = json.dumps(dict(sorted(counted.counts.items())), indent=1)
+    if path := os.environ.get("EDGEKEEPER_FIGURES"):
+        Path(path).write_text(figures, "utf-8")
+    print(f"\nplayed: {figures}")  # noqa: T201 - the campaign's figures
 
 
-@settings(PLAYED, max_examples=FEW, derandomize=True, phases=[Phase.generate])
-@given(history=histories())
+@pytest.mark.timeout(15 * 60)
+@settings(PLAYED, max_examples=1, derandomize=True, phases=[Phase.generate])
+@given(night=nights(FEW))
 def test_a_living_app_is_told_the_truth_and_nothing_it_wrote_is_undone(
-    world: World, tally: Tally, history: History
+    world: World, tally: Tally, night: Night
 ) -> None:
-    play(world, tally, history)
+    play(world, tally, night)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(12 * 60 * 60)
-@settings(PLAYED, max_examples=MANY)
-@given(history=histories())
+@pytest.mark.timeout(24 * 60 * 60)
+@settings(PLAYED, max_examples=-(-MANY // MOST_LIVES))
+@given(night=nights(MOST_LIVES))
 def test_of_thousands_of_lives_none_is_told_anything_false(
-    world: World, tally: Tally, history: History
+    world: World, tally: Tally, night: Night
 ) -> None:
-    play(world, tally, history)
+    play(world, tally, night)
 
 
-def play(world: World, tally: Tally, history: History) -> None:
-    """One history: audits while the app lives, then two when it is at rest."""
+def play(world: World, tally: Tally, night: Night) -> None:
+    """One night: audits while the app lives, then two when it is at rest."""
+    assume(any(each.moves for each in night.histories))  # the first that is drawn is the plainest
     with tempfile.TemporaryDirectory(prefix="edgekeeper-living-") as home:
-        player = Player(world, history, tally, Path(home))
+        player = Player(world, night, tally, Path(home))
         try:
             player.prepare()
-            tally.counts["histories"] += 1
             live(player)
             at_rest(player)
         except AssertionError as error:
@@ -76,39 +81,49 @@ def play(world: World, tally: Tally, history: History) -> None:
             raise
         finally:
             player.close()
+        tally.counts["histories"] += sum(bool(each.moves) for each in night.histories)
 
 
 def live(player: Player) -> None:
-    history = player.history
-    for store in history.lags:
+    night = player.night
+    for store in night.lags:
         which = LIST if store == BLOB else {"canister_method": "memories_list"}
         player.world.box.fault(store, "stale_list", LAG_SECONDS, **which)
-    for _ in range(history.audits):
-        seen = player.audit(live=True)
-        check(seen, since=0 if history.lags else seen.began)
+    for number in range(night.audits):
+        seen = player.audit(number, live=True)
+        check(player.tally, seen, since=0 if night.lags else seen.began)
     player.world.box.revive()
 
 
-def check(seen: Seen, *, since: int) -> None:
+def check(tally: Tally, seen: Seen, *, since: int) -> None:
     """What is promised of every audit, whatever the app does meanwhile."""
-    false, missed = seen.false_findings(), seen.missed(since=since)
-    assert not false, f"false: {[(key, seen.told(key)) for key in false]}"
-    assert not missed, f"missed: {[(key, seen.told(key)) for key in missed]}"
-    over, groundless = seen.repairs_over_newer_writes(), seen.groundless_repairs()
-    assert not over, f"over newer writes: {over}"
-    assert not groundless, f"groundless: {groundless}"
+    seen.tallied(tally.counts)
+    wrong = {
+        "false": seen.false_findings(), "missed": seen.missed(since=since),
+        "over newer writes": seen.repairs_over_newer_writes(),
+        "groundless": seen.groundless_repairs(),
+    }  # fmt: skip
+    for name, each in wrong.items():
+        tally.counts[name] += len(each)
+    told = [(key, seen.told(key)) for key in (*wrong["false"], *wrong["missed"])]
+    assert not any(wrong.values()), f"{wrong}\n{told}"
 
 
 def at_rest(player: Player) -> None:
     """The app has stopped, maybe half-way; two audits mend what a ledger can mend."""
     before = player.truths[-1]
-    for _ in range(2):
-        seen = player.audit(live=False)
-        check(seen, since=seen.began)
+    for number in range(2):
+        seen = player.audit(number, live=False)
+        check(player.tally, seen, since=seen.began)
         player.look()
     after = player.truths[-1]
     assert before.rows == after.rows
     assert before.files == after.files
     assert before.copies == after.copies
-    left = {key for key in seen.judge.findings(after) if key[0] not in STAYS}
+    stays = STAYS if player.night.reads else STAYS | {"hash_unknown"}  # bytes alone tell a hash
+    left = {
+        key for key in seen.judge.findings(after)
+        if key[0] not in stays
+        and not (key[0] in CONTENTS and seen.judge.is_doubtful(after, key[1] or ""))
+    }  # fmt: skip
     assert not left, f"left open: {left}"

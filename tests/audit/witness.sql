@@ -1,10 +1,12 @@
--- Notes every write to the ledger and to the app's rows, by whomever, in its order.
+-- Notes every write to the ledger and to the app's rows, by whomever, in its order; version is what
+-- the row's xmin is since then.
 CREATE TABLE witness (
     number bigserial PRIMARY KEY,
     who text NOT NULL DEFAULT current_setting('application_name'),
     place text NOT NULL,
     before jsonb,
-    after jsonb
+    after jsonb,
+    version text NOT NULL DEFAULT pg_current_xact_id()::xid::text
 );
 
 CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
