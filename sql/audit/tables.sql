@@ -95,6 +95,7 @@ CREATE TABLE IF NOT EXISTS audit.verification (
     verified_version text,
     PRIMARY KEY (memory_id, memory_type, backend)
 );
+ALTER TABLE audit.verification ADD COLUMN IF NOT EXISTS verified_version text;
 CREATE INDEX IF NOT EXISTS verification_at ON audit.verification (at);
 
 -- name: check_result

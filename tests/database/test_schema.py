@@ -15,7 +15,7 @@ from tasks.schema import (
     ensure_audit_schema,
     schema_status,
 )
-from tests.database.conftest import MakeDatabase
+from tests.database.conftest import HERE, MakeDatabase
 
 MEMORY = "11111111-1111-4111-8111-111111111111"
 GALLERY = "22222222-2222-4222-8222-222222222222"
@@ -322,3 +322,30 @@ def test_an_audit_schema_of_somebody_else_is_not_touched(make_database: MakeData
         conn.execute("CREATE TABLE audit.run (id int)")
         with pytest.raises(Exception, match="rename it"):
             ensure_audit_schema(conn)
+
+
+def audit_columns(conn: Connection) -> set[tuple[str, str]]:
+    return set(
+        conn.execute(
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = 'audit'"
+        )
+    )
+
+
+def test_audit_tables_of_an_earlier_version_get_every_column_that_came_later(
+    make_database: MakeDatabase, conn: Connection
+) -> None:
+    with connect(make_database("document")) as older:
+        older.execute((HERE / "audit_tables_older.sql").read_text())
+        assert audit_columns(older) < audit_columns(conn)
+        ensure_audit_schema(older)
+        assert audit_columns(older) == audit_columns(conn)
+
+
+@pytest.mark.parametrize("column", ["finding.needs", "verification.verified_version", "ack.run_id"])
+def test_a_column_alone_that_an_audit_table_lacks_is_added(conn: Connection, column: str) -> None:
+    table, _, name = column.partition(".")
+    conn.execute(f"ALTER TABLE audit.{table} DROP COLUMN {name}")  # type: ignore[call-overload]
+    ensure_audit_schema(conn)
+    assert (table, name) in audit_columns(conn)
