@@ -6,20 +6,11 @@ bytes to be put back. What neither can mean for a kind is refused with the reaso
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 from checks.kinds import KINDS
-from checks.model import Backend, SyncState
+from checks.model import Accept, Backend, SyncState
 from checks.repairs import EdgeRepair
-
-
-class Accept(StrEnum):
-    """Which of the two facts a person accepts."""
-
-    OBSERVED = "observed"
-    LEDGER = "ledger"
-
 
 #: Kinds about bytes that differ from what the ledger recorded.
 _BYTES = frozenset({"hash_mismatch", "size_mismatch", "stale_hash"})

@@ -80,6 +80,13 @@ class RepairPolicy(StrEnum):
         return order.index(self) >= order.index(other)
 
 
+class Accept(StrEnum):
+    """Which of a finding's two facts a person accepts."""
+
+    OBSERVED = "observed"
+    LEDGER = "ledger"
+
+
 class RunStatus(StrEnum):
     """The verdict over a whole run."""
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from checks.acknowledgement import changed_facts
 from checks.cases import WIDTH
-from checks.decisions import Accept, as_read, as_the_url_says, needs_copies, refusal
+from checks.decisions import as_read, as_the_url_says, needs_copies, refusal
 from checks.describe import plain_records
 from checks.errors import UsageError
-from checks.model import Artifact, Backend, RepairPolicy, RepairState
+from checks.model import Accept, Artifact, Backend, RepairPolicy, RepairState
 from checks.repairs import EdgeRepair, plan
 from checks.run import side_of
 from tasks import audit, chosen, looking_up, mending, observe, publish, rolling

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from checks.decisions import Accept
 from checks.errors import UsageError
+from checks.model import Accept
 from edgekeeper.cli.command import command
 from edgekeeper.cli.output import Output
 

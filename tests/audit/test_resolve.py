@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from damaged_sandbox import Audited, Box, command_line, reverted
 
-from checks.decisions import Accept
 from checks.errors import UsageError
+from checks.model import Accept
 from tasks.deciding import Decision, decide
 
 pytestmark = pytest.mark.timeout(900)  # seconds on an idle machine

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from checks.decisions import Accept, as_read, as_the_url_says, refusal
+from checks.decisions import as_read, as_the_url_says, refusal
 from checks.kinds import KINDS
+from checks.model import Accept
 
 
 def copy(**more: Any) -> dict[str, Any]:
