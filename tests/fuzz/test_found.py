@@ -75,7 +75,7 @@ def test_a_password_in_a_url_is_masked_whatever_stands_around_it(url: str) -> No
     assert masked.endswith(": try again")
 
 
-@pytest.mark.parametrize("text", ["/*" * 500_000, "service:(" * 100_000, "service:() " * 90_000])
+@pytest.mark.parametrize("text", ["/* " * 100_000, "service:(" * 100_000, "service:() " * 90_000])
 def test_an_interface_that_is_none_is_read_in_time(text: str) -> None:
     started = time.thread_time()
     with pytest.raises(SettingsError):
