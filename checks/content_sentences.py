@@ -150,7 +150,7 @@ def _why(copies: list[Case]) -> str:
         return "all copies hold the same bytes, which are not the ledger's"
     if len(read) > 1:
         return "the copies differ"
-    return "they are not the ledger's, and when they were written is not known"
+    return "they are not the ledger's, and which of the two is newer is not known"
 
 
 def _facts(copy: Case) -> str:

@@ -82,7 +82,7 @@ def _compare(cases: Cases, replicas: Replicas, settled: NDArray[np.bool_]) -> _C
         size_differs=comparable & other(replicas.size, replicas.recorded_size),
         hash_differs=comparable & other(replicas.sha256, replicas.recorded),
         written=np.where(proven, moved_on, later),
-        undecided=~proven & np.isnat(replicas.written_at),
+        undecided=~proven & (np.isnat(replicas.written_at) | np.isnat(replicas.touched_at)),
     )
 
 

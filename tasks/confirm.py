@@ -280,9 +280,8 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     lookup = _target(case, backend, Artifact(case.get("artifact") or "metadata"))
     state = Object.THERE if on_icp else Object(case["object_state"])
     read = case.get("outcome") == "read"
-    version = case["read_version"] if read else case.get("object_version")
     wrong = case["size_bytes"] if kind == "size_mismatch" and not read else None
-    claims = [Claim(lookup, state, version, wrong)] if lookup else []
+    claims = [Claim(lookup, state, seen_version(case), wrong)] if lookup else []
     if case.get("artifact") == Artifact.ASSET and kind in ("location_conflict", "missing"):
         claims += _at_the_url(case)
     if kind == "moved":
@@ -296,6 +295,11 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
             if place[0] in stores and place[0] is not backend
         ]  # fmt: skip
     return claims
+
+
+def seen_version(case: Mapping[str, Any]) -> str | None:
+    """The version of the object that a finding is about: as it was read, else as it was listed."""
+    return case["read_version"] if case.get("outcome") == "read" else case.get("object_version")
 
 
 def _at_the_url(case: dict[str, Any]) -> list[Claim]:

@@ -13,6 +13,7 @@ from checks.model import Artifact, Backend, RepairPolicy, RepairState
 from tasks import mending, purging
 from tasks.audit import AuditRun
 from tasks.comparison import judged_part
+from tasks.confirm import seen_version
 from tasks.lease import Fence
 from tasks.ledger import repaired
 from tasks.mending import Made, Outcomes, Proposal
@@ -75,7 +76,7 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     restored = restore(run, seen, fence, proposal)
     made = restored.merged(mending.mend(run, seen, fence, proposal))
     if policy.allows(RepairPolicy.PURGE):
-        gone = purging.purge(run, seen, fence)
+        gone = purging.purge(run, seen, fence, proposal)
         made = Made(made.outcomes | gone.outcomes, made.unknown | gone.unknown)
         if gone.refused is not None:
             proposal.tripped.setdefault(gone.refused.backend, gone.refused)
@@ -123,7 +124,7 @@ def _damages(group: pd.DataFrame, proposal: Proposal, result: Restored) -> dict[
             result.outcomes[case["fingerprint"]] = (RepairState.REFUSED.value, str(tripped))
             continue
         damages[Artifact(case["artifact"])] = Damage(
-            case["kind"], case["fingerprint"], case["edge_id"], case["version"]
+            case["kind"], case["fingerprint"], case["edge_id"], case["version"], seen_version(case)
         )
     return damages
 

@@ -50,6 +50,12 @@ def check_fence(conn: Connection, fence: Fence) -> None:
         )
 
 
+def still_ours(conn: Connection, fence: Fence) -> None:
+    """Raises LeaseLostError where another run has taken over: asked before a store is written."""
+    with transaction(conn):
+        check_fence(conn, fence)
+
+
 class Lease:
     """A lease that is held, its heart beating in a thread with connections of its own."""
 

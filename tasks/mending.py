@@ -45,11 +45,13 @@ class Proposal:
     Attributes:
         fingerprints: of findings that a ledger repair mends.
         tripped: backends from which nothing may be taken away in this run.
+        taken: by backend and kind, how many repairs would take something away.
         decided: by fingerprint, why a person does not want the ledger to follow.
     """
 
     fingerprints: set[str] = field(default_factory=set)
     tripped: dict[str, Tripped] = field(default_factory=dict)
+    taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     decided: dict[str, str] = field(default_factory=dict)
 
     def refusal(self, repair: EdgeRepair) -> str | None:
@@ -92,6 +94,7 @@ def propose(run: AuditRun, facts: Mapping[str, Any]) -> Proposal:
             proposal.fingerprints.add(repair.fingerprint)
             if repair.takes_away and repair.fingerprint not in proposal.decided:
                 taken[repair.backend][repair.kind] += 1
+    proposal.taken = taken
     proposal.tripped = tripped(taken, facts["present"], run.options.breaker_percent)
     return proposal
 

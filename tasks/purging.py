@@ -28,10 +28,20 @@ from tasks.app_tables import find_app_tables
 from tasks.audit import AuditRun
 from tasks.comparison import all_findings
 from tasks.database import Connection, transaction
-from tasks.lease import Fence, check_fence
+from tasks.lease import Fence, still_ours
+from tasks.mending import Proposal
 from tasks.observe import OpenStores, Seen, named_now
 from tasks.progress import advance
-from tasks.quarantine import Kept, expire, keep, place, put_back, removed, write_body
+from tasks.quarantine import (
+    Kept,
+    expire,
+    in_quarantine,
+    keep,
+    place,
+    put_back,
+    removed,
+    write_body,
+)
 from tasks.queries import query
 from tasks.serial_connection import SerialConnection
 from tasks.sources import IN_MEMORY
@@ -67,10 +77,11 @@ class Purged:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def purge(run: AuditRun, seen: Seen, fence: Fence) -> Purged:
+def purge(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Purged:
     """Removes what has been orphaned for weeks; what came of each orphan, by fingerprint.
 
-    What was kept in quarantine for long enough is given up.
+    What was kept in quarantine for long enough is given up. The breaker counts what the ledger
+    repairs of ``proposal`` take away from the store too.
 
     Raises LeaseLostError where another run has taken over.
     """
@@ -86,10 +97,8 @@ def purge(run: AuditRun, seen: Seen, fence: Fence) -> Purged:
         return Purged(dict.fromkeys(orphans["fingerprint"], said) if unseen else {})
     outcomes: Outcomes = {}
     ripe = list(_ripe(run, orphans, outcomes))
-    refused = tripped({Backend.BLOB.value: {"orphaned": len(ripe)}}, seen.facts["present"],
-                      run.options.breaker_percent)  # fmt: skip
-    if refused:
-        limit = refused[Backend.BLOB.value]
+    limit = _refused(run, seen, proposal, len(ripe))
+    if ripe and limit is not None:
         outcomes |= {each.fingerprint: (RepairState.REFUSED.value, str(limit)) for each in ripe}
         return Purged(outcomes, limit)
     try:
@@ -98,6 +107,14 @@ def purge(run: AuditRun, seen: Seen, fence: Fence) -> Purged:
     except StoreUnreachableError as error:
         return Purged(outcomes, unknown={Backend.BLOB.value: str(error)})
     return Purged(outcomes)
+
+
+def _refused(run: AuditRun, seen: Seen, proposal: Proposal, ripe: int) -> Tripped | None:
+    """The breaker, where it refuses that so many objects are removed beside all else."""
+    blob = Backend.BLOB.value
+    taken = {blob: {**proposal.taken.get(blob, {}), "orphaned": ripe}}
+    found = tripped(taken, seen.facts["present"], run.options.breaker_percent)
+    return proposal.tripped.get(blob) or found.get(blob)
 
 
 def _unseen(seen: Seen) -> str | None:
@@ -199,14 +216,16 @@ class Purging:
 
     async def purge(self, orphan: Orphan) -> tuple[RepairState, str | None]:
         """Keeps one object aside and removes it; what came of it."""
-        if await self.referred_to([orphan.location]):
-            return RepairState.SUPERSEDED, "something refers to it by now"
-        kept = await self._keep(orphan)
+        kept = await self._removed_before(orphan)
         if kept is None:
-            return RepairState.SUPERSEDED, "it is gone already"
-        await self.database.run(still_ours, self.fence)
-        if not await self.blob.delete_if_unchanged(orphan.location, orphan.version):
-            return RepairState.SUPERSEDED, "it is gone already"
+            if await self.referred_to([orphan.location]):
+                return RepairState.SUPERSEDED, "something refers to it by now"
+            kept = await self._keep(orphan)
+            if kept is None:
+                return RepairState.SUPERSEDED, "it is gone already"
+            await self.database.run(still_ours, self.fence)
+            if not await self.blob.delete_if_unchanged(orphan.location, orphan.version):
+                return RepairState.SUPERSEDED, "it is gone already"
         await self.database.run(removed, kept)
         try:
             named = await self.referred_to([orphan.location])
@@ -216,6 +235,19 @@ class Purging:
             await put_back(self.blob, self.database, kept)
             return RepairState.SUPERSEDED, "something refers to it by now: it was put back"
         return RepairState.APPLIED, f"removed; {kept.size} bytes are in {kept.kept_at}"
+
+    async def _removed_before(self, orphan: Orphan) -> Kept | None:
+        """What this run kept and removed before it was interrupted; None: it did not come so far.
+
+        Nobody has asked then whether anything refers to it by now.
+        """
+        found = await self.database.run(
+            in_quarantine, run_id=self.fence.run_id, location=orphan.location
+        )
+        begun = [each for each in found if each.backend is Backend.BLOB and not each.restored_at]
+        if not begun or await self.blob.look_up(orphan.location) is not None:
+            return None
+        return begun[0]
 
     async def _keep(self, orphan: Orphan) -> Kept | None:
         """The object in quarantine; None: it is not there any more.
@@ -242,12 +274,6 @@ class Purging:
         )  # fmt: skip
         await self.database.run(keep, kept)
         return kept
-
-
-def still_ours(conn: Connection, fence: Fence) -> None:
-    """Raises LeaseLostError where another run has taken over."""
-    with transaction(conn):
-        check_fence(conn, fence)
 
 
 def named_by_edges(conn: Connection, address: BlobAddress, locations: Collection[str]) -> set[str]:

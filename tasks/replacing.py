@@ -13,11 +13,12 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
 
-from checks.errors import StoreError
+from checks.errors import ObjectChangedError, StoreError
 from checks.model import Backend
 from checks.normal import icp_location
 from tasks.copying import CanisterTarget, Uploaded
 from tasks.database import Connection, transaction
+from tasks.lease import Fence, still_ours
 from tasks.quarantine import Kept, brought_back, keep, place, removed, write_body
 from tasks.queries import query
 from tasks.sources import IN_MEMORY, Source
@@ -38,25 +39,26 @@ class Replacing:
     Attributes:
         target: the canister.
         home: where what is replaced is kept.
-        run_id: which run does it.
+        fence: the lease under which it is done.
     """
 
     target: CanisterTarget
     home: Path
-    run_id: str
+    fence: Fence
 
     async def replace(
         self, subject: Subject, memory: Memory, source: Source, described: Described
     ) -> Memory:
         """Makes the memory anew with the source's bytes as its original, and reads it back.
 
-        Raises NotReplaceableError where it could not be made again as it was.
+        Raises NotReplaceableError where it could not be made again as it was, ObjectChangedError
+        where it was written while that was prepared.
         """
         whole = await self.target.updates.whole(memory.id)
         _check_replaceable(subject, whole, memory)
         blob_id = await self.target.upload(subject, source, memory.capsule_id)
         original = Uploaded(blob_id, source.size, source.sha256, source.content_type)
-        directory = place(self.home, self.run_id, Backend.ICP, _where(memory))
+        directory = place(self.home, self.fence.run_id, Backend.ICP, _where(memory))
         assets: list[dict[str, Any]] = [original.described(described)]
         for number, asset in enumerate(memory.assets):
             if asset.asset_type == "Original":
@@ -67,7 +69,8 @@ class Replacing:
             "total_size": sum(each["metadata"][1]["base"]["bytes"] for each in assets),
             "asset_count": len(assets),
         }
-        return await self._swap(memory, directory, {"metadata": metadata, "assets": assets})
+        anew = {"metadata": metadata, "assets": assets}
+        return await self._swap(memory, whole, directory, anew)
 
     async def finish(self, location: str) -> Memory | None:
         """Creates a memory that a killed run had removed to replace it; None: there is none."""
@@ -76,15 +79,22 @@ class Replacing:
             return None
         return await self._create(location, _decoded(manifest["anew"]), manifest["kept"])
 
-    async def _swap(self, memory: Memory, directory: Path, anew: dict[str, Any]) -> Memory:
-        location = _where(memory)
+    async def _swap(
+        self, memory: Memory, whole: dict[str, Any], directory: Path, anew: dict[str, Any]
+    ) -> Memory:
+        location, run_id = _where(memory), self.fence.run_id
         await self.target.database.run(_settled, location)
-        row = {"kept_at": str(directory), "run_id": self.run_id}
+        row = {"kept_at": str(directory), "run_id": run_id}
         kept = Kept(
-            self.run_id, Backend.ICP, location, str(memory.updated_at), memory.content_type,
+            run_id, Backend.ICP, location, str(memory.updated_at), memory.content_type,
             0, "", directory, {"anew": _encoded(anew), "kept": row},
         )  # fmt: skip
         await self.target.database.run(keep, kept)
+        await self.target.database.run(still_ours, self.fence)
+        # The canister deletes on no condition: the last look is as late as it can be.
+        if await self.target.updates.whole(memory.id) != whole:
+            await self.target.database.run(_settled, location)
+            raise ObjectChangedError(f"{location} was written meanwhile; it was not replaced")
         await self.target.updates.delete(memory.id, delete_assets=True)
         await self.target.database.run(removed, kept)
         return await self._create(location, anew, row)

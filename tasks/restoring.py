@@ -41,12 +41,15 @@ class Damage:
     Attributes:
         kind, fingerprint: of the finding.
         edge_id, version: the edge as it was found; it must still be that.
+        seen: the store's version of what was found there, None where nothing was. What is rotten
+            is replaced only while it is that: anything newer is somebody's write.
     """
 
     kind: str
     fingerprint: str
     edge_id: str | None
     version: str | None
+    seen: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +143,11 @@ class Restoring:
         }  # fmt: skip
         done = _Done()
         try:
-            rotten = any(damage.kind in ROTTEN for damage in damages.values())
+            rotten = next((each for each in damages.values() if each.kind in ROTTEN), None)
             if backend is Backend.BLOB:
-                await self._to_blob(subject, source, done, rotten=rotten)
+                await self._to_blob(subject, source, done, rotten)
             else:
-                await self._to_canister(subject, copy, source, done, rotten=rotten)
+                await self._to_canister(subject, copy, source, done, rotten)
         except asyncio.CancelledError:
             await self._finish(copy, begun, damages, done.failed("interrupted; audit again"))
             raise
@@ -156,7 +159,7 @@ class Restoring:
         return results | await self._finish(copy, begun, damages, done)
 
     async def _to_blob(
-        self, subject: Subject, source: Source | None, done: "_Done", *, rotten: bool
+        self, subject: Subject, source: Source | None, done: "_Done", rotten: Damage | None
     ) -> None:
         """Puts a file back: where there is none, or in the place of the rotten version."""
         blob, pathname = self.blob, subject.pathname
@@ -164,8 +167,9 @@ class Restoring:
             raise StoreError(f"nothing says where in the blob store the file of {subject} belongs")
         seen = await blob.look_up(pathname)
         if seen is not None:
-            if not rotten:
+            if rotten is None:
                 raise ObjectChangedError(f"{pathname} is there by now; it was not overwritten")
+            _check_seen(rotten, seen.version, pathname)
             await self._keep_rotten(blob, pathname, source)
         described = subject.described
         kind = (seen and seen.content_type) or source.content_type
@@ -179,7 +183,7 @@ class Restoring:
 
     async def _keep_rotten(self, blob: BlobStore, pathname: str, source: Source) -> None:
         """Keeps aside what is to be overwritten. Raises ObjectChangedError where it is right."""
-        run_id, home = self.storing.replacing.run_id, self.storing.replacing.home
+        run_id, home = self.storing.fence.run_id, self.storing.replacing.home
         directory = place(home, run_id, Backend.BLOB, pathname)
         with (directory / "rotten.part").open("w+b") as body:
             read = await blob.read(pathname, body)
@@ -196,14 +200,23 @@ class Restoring:
         await self.storing.database.run(keep, kept)
 
     async def _to_canister(
-        self, subject: Subject, copy: Copy, source: Source | None, done: "_Done", *, rotten: bool
+        self,
+        subject: Subject,
+        copy: Copy,
+        source: Source | None,
+        done: "_Done",
+        rotten: Damage | None,
     ) -> None:
         """Brings memory and asset back into the canister."""
         storing = self.storing
         memory = await storing.target.store.memory(location_in(subject, Backend.ICP) or "")
         uploaded = None
         if source is not None:
-            memory, uploaded = await storing.brought(subject, memory, source, rotten=rotten)
+            if rotten is not None and memory is not None:
+                _check_seen(rotten, str(memory.updated_at), f"{subject} on the canister")
+            memory, uploaded = await storing.brought(
+                subject, memory, source, rotten=rotten is not None
+            )
         memory = await storing.made(subject, copy, memory, uploaded)
         done.location = icp_location(memory.capsule_id, memory.id)
         if source is not None:
@@ -269,6 +282,15 @@ class _Done:
         if artifact is Artifact.ASSET and self.copied is not None:
             values |= {"content_hash": self.copied.sha256, "size_bytes": self.copied.size}
         return values
+
+
+def _check_seen(rotten: Damage, version: str | None, what: str) -> None:
+    """Raises ObjectChangedError where what is there is not what was found rotten."""
+    if version != rotten.seen:
+        raise ObjectChangedError(
+            f"{what} is version {version}, not {rotten.seen} as it was found: it was written since "
+            "and not overwritten"
+        )
 
 
 def _said(copy: Copy, done: _Done) -> str:

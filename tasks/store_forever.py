@@ -141,7 +141,7 @@ def storing_of(run: AuditRun, fence: Fence, desk: Open) -> Storing:
     stuck_before = datetime.now(UTC) - timedelta(minutes=run.settings.stuck_minutes)
     return Storing(
         fence, desk.database, desk.shelves, desk.target,
-        Replacing(desk.target, run.directory.home, run.run_id), desk.capsule_id, stuck_before,
+        Replacing(desk.target, run.directory.home, fence), desk.capsule_id, stuck_before,
     )  # fmt: skip
 
 

@@ -79,6 +79,14 @@ def test_a_note_whose_time_of_change_is_not_kept_is_neither_rot_nor_written() ->
     assert "not known" in told(sample, "replica_divergence")["explanation"]
 
 
+def test_bytes_that_are_not_those_of_an_edge_of_unknown_age_are_neither_rot_nor_written() -> None:
+    sample = sound().read(BLOB, OTHER_HASH)
+    for edge in sample.edges:
+        edge.update(created_at=None, updated_at=None)
+    assert sample.kinds() == ["replica_divergence asset@vercel-blob"]
+    assert "not known" in told(sample, "replica_divergence")["explanation"]
+
+
 def test_a_row_that_was_written_since_its_text_was_verified_was_edited() -> None:
     sample = note(written_at=None).read(NEON, OTHER_HASH, 5, memory_type="note")
     sample.verified(NEON, version="6", memory_type="note")

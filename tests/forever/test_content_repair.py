@@ -12,6 +12,8 @@ from forever_box import Pair, blobs_without_a_memory, content_of
 from sandbox.blob.storage import StoredObject
 from sandbox.content import parse
 from sandbox.icp.storage import StoredAsset
+from tasks.database import Connection
+from tasks.quarantine import Kept, keep
 
 ON_ICP = (
     "SELECT e.memory_id::text, e.memory_type::text FROM storage_edges e WHERE e.backend = "
@@ -193,6 +195,62 @@ def test_what_no_verified_replica_is_left_of_is_not_overwritten(box: Box, home: 
     finally:
         with box.blob_storage() as storage:
             storage.replace(before)
+
+
+def test_a_file_that_was_written_since_it_was_found_rotten_stays(box: Box, home: Path) -> None:
+    pair = on_icp(box)
+    name = pathname(box, pair)
+    with box.blob_storage() as storage:
+        before = storage.get(name)
+    assert before is not None
+    damage_file(box, pair, file_flipped)
+    newer = replace(before, body=replace(parse(before.body), flips=(7,)).describe(), etag="ab" * 16)
+
+    def written() -> None:
+        with box.blob_storage() as storage:
+            storage.replace(newer)
+
+    try:
+        done = box.audit(home, verify="all", repair="content", before={"mend": written})
+        with box.blob_storage() as storage:
+            assert storage.get(name) == newer
+        (finding,) = done.of("hash_mismatch")
+        assert finding.repair == "superseded"
+        assert "written since" in finding.repair_detail
+    finally:
+        with box.blob_storage() as storage:
+            storage.replace(before)
+
+
+@pytest.mark.parametrize("moment", ["before the repair", "while it is prepared"])
+def test_a_copy_that_was_written_since_it_was_found_rotten_stays(
+    moment: str, box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = on_icp(box)
+    damage_copy(box, pair, flipped)
+    newer: list[object] = []
+
+    def written() -> None:
+        with box.canister_storage() as storage:
+            memory = storage.memory(pair[0])
+            assert memory is not None
+            renamed = replace(memory, title="renamed", updated_at=memory.updated_at + 1_000)
+            storage.replace_memory(renamed)
+            newer.append(storage.memory(pair[0]))
+
+    def kept(conn: Connection, what: Kept) -> None:
+        keep(conn, what)
+        written()
+
+    if moment == "before the repair":
+        done = box.audit(home, verify="all", repair="content", before={"mend": written})
+    else:
+        monkeypatch.setattr("tasks.replacing.keep", kept)
+        done = box.audit(home, verify="all", repair="content")
+    with box.canister_storage() as storage:
+        assert [storage.memory(pair[0])] == newer
+    (finding,) = done.of("hash_mismatch")
+    assert finding.repair == "superseded"
 
 
 def test_rot_that_the_ledger_has_no_hash_for_is_not_overwritten(box: Box, home: Path) -> None:

@@ -157,6 +157,64 @@ def test_what_is_referred_to_while_it_is_removed_is_put_back_at_once(
     assert back.etag == orphan.etag
 
 
+class Killed(BaseException):
+    """The program ends here."""
+
+
+def test_a_run_that_was_killed_after_removing_still_asks_whether_it_is_referred_to(
+    box: Box, home: Path, orphan: StoredObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ripen(box, home)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    def refer() -> None:
+        box.sql("UPDATE storage_edges SET location = %s WHERE id = (SELECT id FROM storage_edges "
+                "WHERE backend = 'vercel-blob' AND present LIMIT 1)", orphan.pathname)  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.purging.removed", killed)
+        with pytest.raises(Killed):
+            box.audit(home, repair="purge")
+    assert there(box, orphan) is None
+    ((run_id,),) = box.sql("SELECT run_id FROM audit.run ORDER BY started_at DESC LIMIT 1")
+    finding = purged(box, home, resume=run_id, before={"mend": refer})
+    assert (finding.repair, "put back" in finding.repair_detail) == ("superseded", True)
+    back = there(box, orphan)
+    assert back is not None
+    assert back.etag == orphan.etag
+
+
+def test_the_breaker_counts_orphans_together_with_what_the_ledger_loses(
+    box: Box, home: Path
+) -> None:
+    """Three of each are within the floor; six of the store's together are too many."""
+    truth = box.damage("orphaned=3", 6)
+    rows = box.sql(
+        "SELECT location FROM storage_edges WHERE backend = 'vercel-blob' AND present AND "
+        "memory_id NOT IN (SELECT memory_id FROM storage_edges WHERE backend = 'icp-canister') "
+        "ORDER BY 1 LIMIT 3"
+    )
+    with box.blob_storage() as storage:
+        gone = [found for (name,) in rows if (found := storage.get(name))]
+        storage.delete([each.pathname for each in gone])
+    try:
+        box.audit(home / "first")
+        box.sql("UPDATE audit.finding SET first_seen = now() - interval '20 days', "
+                "complete_runs_seen = 5")  # fmt: skip
+        done = box.audit(home, repair="purge", percent=0.5)
+        assert [f.repair for f in done.of("orphaned")] == ["refused"] * 3
+        assert [f.repair for f in done.of("missing")] == ["applied"] * 3
+        with box.blob_storage() as storage:
+            assert all(storage.get(each.location or "") for each in truth)
+    finally:
+        with box.blob_storage() as storage:
+            storage.delete([each.location for each in truth if each.location])
+            for each in gone:
+                storage.replace(each)
+
+
 def test_more_orphans_than_the_breaker_allows_are_not_removed(box: Box, home: Path) -> None:
     truth = box.damage("orphaned=4", 6)
     try:
