@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from checks.normal import BlobAddress, LocationProblem
 from tasks.app_tables import AppTables, find_app_tables
@@ -40,8 +41,9 @@ def still_named(
         tables = find_app_tables(conn)
         read_blob_references(conn, address, directory, 1, tables)
         named_by_edges = _named_by_edges(conn, tables, address, wanted)
-    named = read_partition(directory, 0).column("location").to_pylist()
-    return named_by_edges | wanted.intersection(named)
+    named = read_partition(directory, 0, ["location"])["location"]
+    asked = pa.array(sorted(wanted), named.type)
+    return named_by_edges | set(named.filter(pc.is_in(named, value_set=asked)).to_pylist())
 
 
 def _named_by_edges(
