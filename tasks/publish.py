@@ -171,11 +171,12 @@ def _changes(run: AuditRun, findings: pd.DataFrame, resolved: Collection[str]) -
 
 
 def _whole(seen: Seen, outcome: Outcome) -> set[str]:
-    """The backends that were listed whole and answered to the end."""
+    """The backends that were listed whole, every capsule of them, and answered to the end."""
     silent = {name for each in outcome.conclusions for name in each.unknown}
     return {
         backend.value for backend, report in seen.reports.items()
-        if report.state is StoreState.COMPLETE and backend.value not in silent
+        if report.state is StoreState.COMPLETE and not report.unknown_parts
+        and backend.value not in silent
     }  # fmt: skip
 
 

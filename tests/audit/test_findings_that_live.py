@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damaged_sandbox import Audited, Box, command_line
+from damaged_sandbox import ICP, Audited, Box, command_line
 
 from checks.errors import UsageError
 from tasks.acknowledgements import acknowledge, withdraw
@@ -59,6 +59,23 @@ def test_a_finding_that_is_gone_is_resolved_also_where_it_belongs_to_no_store(
         pytest.raises(UsageError, match="was resolved on"),
     ):
         known_finding(conn, lost.fingerprint)
+
+
+def test_a_finding_stays_open_while_the_capsule_of_its_memory_is_not_seen(
+    box: Box, home: Path
+) -> None:
+    missing = box.audit(home).of("missing", backend=ICP)[0]
+    box.sql(
+        "UPDATE storage_edges SET location = regexp_replace(location, '^icp://[^/]+', "
+        "'icp://capsule_unseen') WHERE memory_id::text = %s AND backend = 'icp-canister'",
+        missing.memory_id,
+    )
+    done = box.audit(home)
+    assert done.record.stores[ICP].state == "complete"
+    assert list(done.record.stores[ICP].unknown_parts) == ["capsule_unseen"]
+    assert missing.fingerprint not in {each.fingerprint for each in done.record.findings}
+    still_open = "SELECT resolved_at IS NULL FROM audit.finding WHERE fingerprint = %s"
+    assert box.sql(still_open, missing.fingerprint) == [(True,)]
 
 
 def test_what_is_acknowledged_is_shown_and_wakes_nobody_until_its_date_has_passed(
