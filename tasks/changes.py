@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -50,11 +51,18 @@ def changes_since(
         return None
     was = former.drop_duplicates("fingerprint").set_index("fingerprint")["severity"]
     severity_before = findings["fingerprint"].map(was)
-    rank_before = severity_before.map(_RANK)
-    worse = rank_before.notna() & (findings["severity"].map(_RANK) < rank_before)
+    worse = _ranks(findings["severity"]) < _ranks(severity_before)
     return Changes(
         since=before,
         new=findings[findings["runs_seen"] == 1],
         worse=findings[worse].assign(severity_before=severity_before[worse]),
         resolved=former[former["fingerprint"].isin(list(resolved))],
     )
+
+
+def _ranks(severities: "pd.Series[Any]") -> "pd.Series[float]":
+    """How grave each is, 0 the gravest; none where there is none, and so never less than another.
+
+    By way of objects: of no texts at all pandas would make texts again.
+    """
+    return severities.astype(object).map(_RANK).astype("float64")
