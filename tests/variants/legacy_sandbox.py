@@ -20,6 +20,7 @@ from tasks import (
     certifying,
     chosen,
     looking_up,
+    membership,
     mending,
     observe,
     publish,
@@ -172,7 +173,9 @@ class Deployment:
             reading = rolling.verify(run, facts, reports, ids)
             seen = observe.Seen(facts, observe.after_reading(reports, reading))
             conclusions = [observe.conclude(run, n, seen) for n in range(facts["partitions"])]
+            items = membership.compare_items(run, seen, asked)
+            conclusions.append(items.concluded)
             evidence = certifying.no_certificates()
             proposal = mending.propose(run, facts)
             outcome = publish.Outcome(conclusions, reading, proposal, None, ())
-            return verdict.close(run, seen, asked, outcome, evidence)
+            return verdict.close(run, seen, asked, outcome, evidence, items)
