@@ -74,9 +74,6 @@ def _compare(cases: Cases, replicas: Replicas, settled: NDArray[np.bool_]) -> _C
     # What the bytes were verified to be tells more than the edge's age.
     proven = same(replicas.verified_sha256, replicas.recorded) & known(replicas.verified_version)
     moved_on = other(replicas.version, replicas.verified_version)
-    # A row's version changes with whatever of it is written: where it says when the app last wrote
-    # it, a text that is another one without that was not edited.
-    moved_on[:, _NEON] &= ~(replicas.written_at[:, _NEON] <= replicas.verified_at[:, _NEON])
     return _Compared(
         comparable,
         size_differs=comparable & other(replicas.size, replicas.recorded_size),

@@ -93,15 +93,6 @@ def test_a_row_that_was_written_since_its_text_was_verified_was_edited() -> None
     assert sample.kinds() == ["stale_hash asset@neon-db"]
 
 
-@pytest.mark.parametrize(("written_at", "kind"), [(OLDER, "hash_mismatch"), (NOW, "stale_hash")])
-def test_a_text_that_changed_in_a_row_that_the_app_did_not_write_is_rot(
-    written_at: object, kind: str
-) -> None:
-    sample = note(written_at=written_at).read(NEON, OTHER_HASH, 5, memory_type="note")
-    sample.verified(NEON, version="6", memory_type="note")
-    assert f"{kind} asset@neon-db" in sample.kinds()
-
-
 # Outdated copies --------------------------------------------------------------------------------
 
 
