@@ -119,7 +119,7 @@ async def _written(
     )  # fmt: skip
     await conn.execute(
         query("queries/session", "local_settings"),
-        {"statement_timeout": "5s", "lock_timeout": "2s"},
+        {"statement_timeout": "5s", "lock_timeout": "2s", "idle_timeout": "10s"},
     )
     old = await (await conn.execute(locked, where)).fetchone()
     _check_transition(old, new)

@@ -101,8 +101,24 @@ def _letter_changed_in_text(bench: Bench) -> bool:
     other = "x" if content[position] != "x" else "y"
     changed = content[:position] + other + content[position + 1 :]
     set_row(bench, memory, "content = %s", changed)
+    _keep_version(bench, memory)
     bench.report("hash_mismatch", memory.asset, "bytes")
     return True
+
+
+def _keep_version(bench: Bench, memory: Candidate) -> None:
+    """Rot leaves a row's version as it was: if it was verified before, it was so in this one."""
+    row = bench.database.execute("SELECT to_regclass('audit.verification')").fetchone()
+    if row is None or row[0] is None:
+        return
+    bench.database.execute(
+        sql.SQL(
+            "UPDATE audit.verification AS v SET version = n.xmin::text, "
+            "verified_version = n.xmin::text FROM {} AS n WHERE n.id::text = v.memory_id "
+            "AND v.memory_id = %s AND v.backend = 'neon-db'"
+        ).format(table_of(bench, memory)),
+        (memory.memory_id,),
+    )
 
 
 @damages("hash_unknown")

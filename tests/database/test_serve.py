@@ -137,7 +137,7 @@ def test_what_is_malformed_is_422_and_named(client: httpx.Client, path: str, nam
 @pytest.mark.usefixtures("clean_notes")
 def test_an_edge_is_made_then_only_what_is_given_is_changed(client: httpx.Client) -> None:
     made = client.put("/api/storage/edges", json=edge(present=True, contentHash=SHA, sizeBytes=5))
-    assert made.status_code == 201
+    assert made.status_code == 201, made.text
     first = made.json()
     assert (first["contentHash"], first["syncState"]) == (SHA.lower(), "idle")
     again = client.put(
