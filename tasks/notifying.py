@@ -7,6 +7,7 @@ the run's record, by number and scheme of the URL, since the rest of it is a sec
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from checks.notices import Notice, notice
 from checks.run import Finding, RunRecord, findings_of
 from tasks.audit import AuditRun
 from tasks.log import mask
-from tasks.run_directory import RunDirectory, former_runs
+from tasks.run_directory import RunDirectory, completed_runs
 from tasks.wording import visible
 
 _log = structlog.get_logger(__name__)
@@ -35,10 +36,10 @@ def tell(run: AuditRun, record: RunRecord) -> RunRecord:
     settings = run.settings
     if not settings.notify_url or record.status is RunStatus.FAILED:
         return record
-    former = _completed_before(run)
-    message = notice(
-        record, former, _new_critical(run, former), always=settings.notify_when == "always"
-    )
+    completed = completed_runs(run.directory.home, run.flow, before=run.run_id)
+    former = list(islice(completed, _HISTORY))
+    new_critical = _new_critical(run.directory, record, former)
+    message = notice(record, former, new_critical, always=settings.notify_when == "always")
     if message is None:
         return record
     urls = [url.get_secret_value() for url in settings.notify_url]
@@ -58,26 +59,16 @@ def tell(run: AuditRun, record: RunRecord) -> RunRecord:
     return noted
 
 
-def _completed_before(run: AuditRun) -> list[RunRecord]:
-    """The audits before this one that came to their end, newest first."""
-    return [
-        each
-        for each in former_runs(run.directory.home, limit=_HISTORY).runs
-        if each.flow == run.flow
-        and each.run_id < run.run_id
-        and each.status is not RunStatus.FAILED
-    ]
-
-
-def _new_critical(run: AuditRun, former: Sequence[RunRecord]) -> list[Finding]:
+def _new_critical(
+    directory: RunDirectory, record: RunRecord, former: Sequence[RunRecord]
+) -> list[Finding]:
     """The open critical findings that were not open and critical the time before."""
     known: set[str] = set()
     if former:
         with suppress(UsageError, OSError):  # pruned or damaged: then all of them are told again
-            before = RunDirectory(run.directory.home, former[0].run_id)
+            before = RunDirectory(directory.home, former[0].run_id)
             known = {each.fingerprint for each in _open_critical(before, former[0])}
-    now = run.directory.read_run(findings=False)
-    return [each for each in _open_critical(run.directory, now) if each.fingerprint not in known]
+    return [each for each in _open_critical(directory, record) if each.fingerprint not in known]
 
 
 def _open_critical(directory: RunDirectory, record: RunRecord) -> list[Finding]:

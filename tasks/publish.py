@@ -15,7 +15,7 @@ from checks.coverage import full_cycle, together
 from checks.describe import plain_records
 from checks.errors import StoreError
 from checks.kinds import needed_stores
-from checks.model import Backend, RepairState, RunStatus, StoreState
+from checks.model import Backend, RepairState, StoreState
 from checks.run import (
     FINDINGS,
     Changed,
@@ -45,7 +45,7 @@ from tasks.observe import Seen
 from tasks.quality import CheckResult, run_suites, summary
 from tasks.remote_home import is_remote, keep, report_url
 from tasks.report import write_index, write_report
-from tasks.run_directory import former_runs, write_csv
+from tasks.run_directory import completed_runs, former_runs, write_csv
 from tasks.settings import masked
 from tasks.stores.protocol import ListingReport
 
@@ -157,16 +157,7 @@ def close(
 
 def _changes(run: AuditRun, findings: pd.DataFrame, resolved: Collection[str]) -> Changes | None:
     """What is not as it was after the last audit that came to its end."""
-    before = next(
-        (
-            each
-            for each in former_runs(run.directory.home, limit=_HISTORY).runs
-            if each.flow == run.flow
-            and each.run_id < run.run_id
-            and each.status is not RunStatus.FAILED
-        ),
-        None,
-    )
+    before = next(completed_runs(run.directory.home, run.flow, before=run.run_id), None)
     return changes_since(run.directory, before, findings, resolved) if before else None
 
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checks.errors import SettingsError, UsageError
+from checks.model import RunStatus
 from checks.run import FINDINGS, RunRecord, rfc3339
 from tasks.log import mask, mask_table, without_secrets
 from tasks.settings import local_path
@@ -229,13 +230,37 @@ def former_runs(home: Path, *, limit: int | None = None) -> History:
     for run_id in run_ids(home):
         if limit is not None and len(runs) >= limit:
             break
-        try:
-            runs.append(RunDirectory(home, run_id).read_run(findings=False))
-        except UsageError as error:
-            notes.append(str(error))
-        except OSError as error:
-            notes.append(f"run {run_id} can't be read: {error.strerror}")
+        record = _record_or_note(home, run_id)
+        if isinstance(record, str):
+            notes.append(record)
+        else:
+            runs.append(record)
     return History(tuple(runs), tuple(notes))
+
+
+def completed_runs(home: Path, flow: str, *, before: str | None = None) -> Iterator[RunRecord]:
+    """The runs of ``flow`` that came to their end, newest first, without their findings.
+
+    With ``before`` only those that are older than that run. Each record is read when it is asked
+    for: who wants the last one alone reads no other.
+    """
+    for run_id in run_ids(home):
+        if before is not None and run_id >= before:
+            continue
+        record = _record_or_note(home, run_id)
+        if isinstance(record, str) or record.flow != flow or record.status is RunStatus.FAILED:
+            continue
+        yield record
+
+
+def _record_or_note(home: Path, run_id: str) -> RunRecord | str:
+    """A run's record without its findings, or why there is none."""
+    try:
+        return RunDirectory(home, run_id).read_run(findings=False)
+    except UsageError as error:
+        return str(error)
+    except OSError as error:
+        return f"run {run_id} can't be read: {error.strerror}"
 
 
 def run_ids(home: Path) -> list[str]:

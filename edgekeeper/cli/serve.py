@@ -78,6 +78,7 @@ def _bound(config: Any, host: str, port: int) -> Any:
 
 def _application(settings: "Settings", host: str) -> Any:
     """The web application over the configured database."""
+    from checks.errors import SettingsError  # noqa: PLC0415
     from edgekeeper.api.app import create_app  # noqa: PLC0415
     from tasks import log  # noqa: PLC0415
     from tasks.database import connect  # noqa: PLC0415
@@ -86,8 +87,6 @@ def _application(settings: "Settings", host: str) -> Any:
     from tasks.settings import missing  # noqa: PLC0415
 
     log.protect(settings)
-    from checks.errors import SettingsError  # noqa: PLC0415
-
     pooled = settings.database_url or settings.database_url_unpooled
     if pooled is None:
         raise SettingsError(missing("database_url"))
@@ -106,18 +105,17 @@ def _last_run(settings: "Settings") -> Any:
     """A function that says when an audit last came to its end; it looks every ten seconds."""
     import time  # noqa: PLC0415
 
-    from checks.model import RunStatus  # noqa: PLC0415
     from tasks.audit import NIGHTLY_AUDIT  # noqa: PLC0415
-    from tasks.run_directory import former_runs, local_home  # noqa: PLC0415
+    from tasks.run_directory import completed_runs, local_home  # noqa: PLC0415
 
     @functools.lru_cache(maxsize=1)
     def looked(_tick: int) -> dict[str, Any]:
-        for run in former_runs(local_home(settings.home), limit=50).runs:
-            if run.flow == NIGHTLY_AUDIT and run.status is not RunStatus.FAILED:
-                return {
-                    "last_completed_run": run.run_id, "last_status": run.status.value,
-                    "last_completed_at": run.finished_at,
-                }  # fmt: skip
-        return {}
+        run = next(completed_runs(local_home(settings.home), NIGHTLY_AUDIT), None)
+        if run is None:
+            return {}
+        return {
+            "last_completed_run": run.run_id, "last_status": run.status.value,
+            "last_completed_at": run.finished_at,
+        }  # fmt: skip
 
     return lambda: looked(int(time.monotonic() / _STALE_SECONDS))

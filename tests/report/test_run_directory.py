@@ -9,10 +9,11 @@ import pytest
 import report_samples as samples
 
 from checks.errors import SettingsError, UsageError
-from checks.run import FINDINGS, findings_table
+from checks.run import FINDINGS, RunRecord, findings_table
 from tasks.run_directory import (
     RunDirectory,
     atomic,
+    completed_runs,
     create,
     existing,
     former_runs,
@@ -147,3 +148,21 @@ def test_a_home_is_a_directory_here_or_a_place_of_its_own_in_the_cache(tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="EDGEKEEPER_HOME"):
         local_home(str(tmp_path / "file" / "below"))
+
+
+def test_completed_runs_of_a_flow_are_read_newest_first_and_no_further_than_asked(
+    tmp_path: Path,
+) -> None:
+    for number, (flow, status) in enumerate(
+        [("nightly-audit", "clean"), ("backfill", "clean"), ("nightly-audit", "failed"),
+         ("nightly-audit", "drift"), ("nightly-audit", "clean")]
+    ):  # fmt: skip
+        directory = create(tmp_path, f"2026110{number}T031500Z-7f3a")
+        directory.write_run(
+            RunRecord(run_id=directory.run_id, flow=flow, status=status, started_at=samples.NOW)
+        )
+    (create(tmp_path, "20261031T031500Z-7f3a").run_json).write_text("{")
+    runs = completed_runs(tmp_path, "nightly-audit", before="20261104T031500Z-7f3a")
+    assert next(runs).run_id == "20261103T031500Z-7f3a"
+    (tmp_path / "runs" / "20261100T031500Z-7f3a" / "run.json").write_text("{")
+    assert list(runs) == []  # nobody had read it before
