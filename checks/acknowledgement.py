@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from checks.run import SEVERITIES, Severity
+from checks.run import SEVERITY_RANK, Severity
 
 #: Times of a finding are kept in whole seconds in the files and to the microsecond in the database.
 _SAME_MOMENT = timedelta(seconds=1)
@@ -78,4 +78,4 @@ def changed_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
 
 
 def _graver(severity: Severity, other: Severity) -> bool:
-    return SEVERITIES.index(severity) < SEVERITIES.index(other)
+    return SEVERITY_RANK[severity] < SEVERITY_RANK[other]

@@ -22,6 +22,8 @@ MAX_FINDINGS_IN_JSON = 10_000
 Severity = Literal["info", "warning", "critical"]
 #: The worst first: the order in which everything is listed.
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
+#: How grave each is, 0 the gravest.
+SEVERITY_RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 _OPEN_SEVERITIES = ("critical", "warning")
 
 _DONE, _OPEN, _INCONCLUSIVE, _FAILED, _INTERRUPTED = 0, 1, 3, 5, 130
@@ -419,11 +421,10 @@ def findings_table(frame: Any) -> pa.Table:
 
 def _worst_first(table: pa.Table) -> pa.Table:
     """``table`` ordered by severity, then kind, then what it is about."""
-    rank = {severity: place for place, severity in enumerate(SEVERITIES)}
     severities = table.column("severity").to_pylist()
-    if unknown := set(severities) - set(rank):
+    if unknown := set(severities) - set(SEVERITY_RANK):
         raise ValueError(f"{unknown.pop()!r} is no severity")
-    ranks = pa.array([rank[severity] for severity in severities], pa.int8())
+    ranks = pa.array([SEVERITY_RANK[severity] for severity in severities], pa.int8())
     keys = ("rank", "kind", "memory_id", "artifact", "backend", "location", "fingerprint")
     order = table.append_column("rank", ranks).sort_by([(key, "ascending") for key in keys])
     return order.drop_columns(["rank"])

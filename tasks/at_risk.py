@@ -13,9 +13,9 @@ from checks.errors import StoreError
 from checks.kinds import KINDS
 from checks.model import MemoryType
 from checks.normal import is_uuid
-from checks.run import SEVERITIES
+from checks.run import SEVERITY_RANK
 from tasks.app_tables import AppTables, Table, find_app_tables
-from tasks.database import Connection, transaction
+from tasks.database import Connection, transaction, translated
 from tasks.queries import query
 
 #: One row per memory, owner and gallery; the owner or the gallery is null where there is none.
@@ -41,8 +41,9 @@ def endangered(findings: pd.DataFrame) -> pd.DataFrame:
     chosen = findings[
         grave & (findings["severity"] != "info") & ~mended & findings["memory_id"].notna()
     ].fillna({"memory_type": ""})
-    rank = {severity: place for place, severity in enumerate(SEVERITIES)}
-    chosen = chosen.sort_values("severity", key=lambda column: column.map(rank), kind="stable")
+    chosen = chosen.sort_values(
+        "severity", key=lambda column: column.map(SEVERITY_RANK), kind="stable"
+    )
     grouped = chosen.groupby(["memory_type", "memory_id"], sort=False)
     return grouped.agg(
         severity=("severity", "first"), kinds=("kind", lambda kinds: " ".join(dict.fromkeys(kinds)))
@@ -57,7 +58,8 @@ def at_risk(conn: Connection, findings: pd.DataFrame) -> pd.DataFrame:
     memories = endangered(findings)
     if memories.empty:
         return pd.DataFrame(columns=AT_RISK)
-    tables = find_app_tables(conn)
+    with translated():
+        tables = find_app_tables(conn)
     owners = pd.DataFrame(
         _owners(conn, tables, memories), columns=["memory_type", "memory_id", "owner_id"]
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from checks.run import SEVERITIES
+from checks.run import SEVERITIES, SEVERITY_RANK
 
 #: How many owners and how many galleries the page names.
 NAMED = 15
@@ -56,9 +56,8 @@ def risk_view(risk: pd.DataFrame) -> RiskView:
 def _worst(risk: pd.DataFrame, column: str) -> tuple[Affected, ...]:
     """The gravest by ``column``: by severity, then by how many memories."""
     named = risk[risk[column].notna()].drop_duplicates([column, "memory_type", "memory_id"])
-    rank = {severity: place for place, severity in enumerate(SEVERITIES)}
     grouped = (
-        named.assign(rank=named["severity"].map(rank))
+        named.assign(rank=named["severity"].map(SEVERITY_RANK))
         .groupby(column, sort=False)
         .agg(memories=("memory_id", "size"), rank=("rank", "min"), kinds=("kinds", " ".join))
         .sort_values(["rank", "memories"], ascending=[True, False], kind="stable")

@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from checks.errors import UsageError
-from checks.run import SEVERITIES, RunRecord
+from checks.run import SEVERITY_RANK, RunRecord
 from tasks.run_directory import RunDirectory
-
-_RANK = {severity: place for place, severity in enumerate(SEVERITIES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +63,4 @@ def _ranks(severities: "pd.Series[Any]") -> "pd.Series[float]":
 
     By way of objects: of no texts at all pandas would make texts again.
     """
-    return severities.astype(object).map(_RANK).astype("float64")
+    return severities.astype(object).map(SEVERITY_RANK).astype("float64")

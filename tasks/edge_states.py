@@ -7,6 +7,7 @@ else wrote meanwhile is left as it is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -15,6 +16,7 @@ from checks.model import Artifact, Backend, SyncState
 from checks.transitions import LEGAL
 from tasks.app_tables import AppTables, find_app_tables
 from tasks.claims import claim, give_up
+from tasks.copying import Copied
 from tasks.database import Connection, transaction
 from tasks.lease import Fence, check_fence
 from tasks.ledger import ledger_parts, rows_there, storable
@@ -148,6 +150,17 @@ def row_is_there(conn: Connection, copy: Copy) -> bool:
     """Whether the memory's row is there at this moment."""
     with transaction(conn):
         return _is_there(conn, find_app_tables(conn), copy)
+
+
+def stored(artifact: Artifact, location: str | None, copied: Copied | None) -> dict[str, Any]:
+    """The columns of a copy that is there, of an asset with what was read back of it."""
+    values: dict[str, Any] = {
+        "present": True, "sync_state": SyncState.IDLE.value, "sync_error": None,
+        "location": location, "last_synced_at": datetime.now(UTC),
+    }  # fmt: skip
+    if artifact is Artifact.ASSET and copied is not None:
+        values |= {"content_hash": copied.sha256, "size_bytes": copied.size}
+    return values
 
 
 def failed(error: str, run_id: str) -> dict[str, Any]:

@@ -67,7 +67,6 @@ class EdgeWriter:
     ) -> None:
         self._conn = conn
         self._fence = fence
-        self._tables = tables
         self._batch = batch
         self._told = told
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="edge writer")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg import sql
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
@@ -114,7 +113,7 @@ async def _written(
     parts = ledger_parts(ledger)
     where = {"memory_type": key.memory_type, "artifact": key.artifact, "backend": key.backend}
     locked = query(
-        "queries/presence", "locked_edge", edges=ledger.identifier,
+        "queries/presence", "locked_edge", edges=parts["edges"],
         ids=sources.same_memory(key.memory_id),
     )  # fmt: skip
     await conn.execute(
@@ -125,12 +124,10 @@ async def _written(
     _check_transition(old, new)
     if old is None:
         await _check_known(conn, sources, key)
-        statement = query("queries/presence", "insert_edge", **_insert_parts(parts))
+        statement = query("queries/presence", "insert_edge", **parts)
         values = {**where, "memory_id": key.memory_id, "new": Jsonb(dict(new))}
     else:
-        statement = query(
-            "queries/presence", "update_edge", edges=parts["edges"], id_type=parts["id_type"]
-        )
+        statement = query("queries/presence", "update_edge", **parts)
         values = {"id": old["id"], "new": Jsonb(dict(new))}
     row = await (await conn.execute(statement, values)).fetchone()
     if row is None:
@@ -146,11 +143,6 @@ async def _written(
         },
     )  # fmt: skip
     return Written(row, old is None, run_id)
-
-
-def _insert_parts(parts: Mapping[str, sql.Composable]) -> dict[str, sql.Composable]:
-    """What a statement that names no id needs."""
-    return {name: part for name, part in parts.items() if name != "id_type"}
 
 
 def _check_transition(old: DictRow | None, new: Mapping[str, Any]) -> None:

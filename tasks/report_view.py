@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from checks.kinds import KINDS, filled, rank
 from checks.model import RunStatus, StoreState
-from checks.run import SEVERITIES, RunRecord, Severity, side_of, utc
+from checks.run import SEVERITY_RANK, RunRecord, Severity, side_of, utc
 from tasks.pages import STORE_NAMES
 from tasks.wording import count, plural
 
@@ -169,7 +169,7 @@ def _groups(run: RunRecord, frame: pd.DataFrame) -> tuple[Group, ...]:
             groups,
             key=lambda group: (
                 not group.wants_somebody,
-                SEVERITIES.index(group.severity),
+                SEVERITY_RANK[group.severity],
                 rank(group.kind),
                 group.kind,
             ),
@@ -188,7 +188,7 @@ def _group(run: RunRecord, kind: str, rows: pd.DataFrame) -> Group:
         rows["fate"].isin(["person", "mendable"]).sort_values(ascending=False, kind="stable")
     )
     first = rows.loc[open_first.index[: 0 if collapsed else SAMPLE]]
-    gravest = min(rows["severity"].unique(), key=SEVERITIES.index)
+    gravest = min(rows["severity"].unique(), key=SEVERITY_RANK.__getitem__)
     return Group(
         kind=kind,
         title=known.title if known else kind.replace("_", " ").capitalize(),

@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from checks.errors import LeaseLostError, ObjectChangedError, StoreError, StoreUnreachableError
-from checks.model import Artifact, Backend, RepairState, SyncState
+from checks.model import Artifact, Backend, RepairState
 from checks.normal import icp_location
 from tasks import edge_states
 from tasks.copying import Copied, put_into_blob_store
@@ -275,13 +274,7 @@ class _Done:
 
     def values(self, artifact: Artifact) -> dict[str, Any]:
         """The columns of an edge whose artifact is back."""
-        values: dict[str, Any] = {
-            "present": True, "sync_state": SyncState.IDLE.value, "sync_error": None,
-            "location": self.location, "last_synced_at": datetime.now(UTC),
-        }  # fmt: skip
-        if artifact is Artifact.ASSET and self.copied is not None:
-            values |= {"content_hash": self.copied.sha256, "size_bytes": self.copied.size}
-        return values
+        return edge_states.stored(artifact, self.location, self.copied)
 
 
 def _check_seen(rotten: Damage, version: str | None, what: str) -> None:

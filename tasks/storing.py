@@ -302,13 +302,7 @@ class Storing:
         """The columns of an edge at the end of its copy."""
         if result.outcomes[artifact] is not Outcome.STORED:
             return edge_states.failed(result.reasons[artifact], self.fence.run_id)
-        values: dict[str, Any] = {
-            "present": True, "sync_state": SyncState.IDLE.value, "sync_error": None,
-            "location": result.location, "last_synced_at": datetime.now(UTC),
-        }  # fmt: skip
-        if artifact is Artifact.ASSET and result.copied is not None:
-            values |= {"content_hash": result.copied.sha256, "size_bytes": result.copied.size}
-        return values
+        return edge_states.stored(artifact, result.location, result.copied)
 
 
 async def left_to_do(

@@ -8,7 +8,6 @@ that never comes whole does not: it could not be verified, and its turn comes ag
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,7 +18,6 @@ import pyarrow.compute as pc
 from checks.errors import ObjectChangedError, StoreError, StoreUnreachableError
 from checks.model import Artifact, Backend
 from tasks.allowance import Allowance
-from tasks.partitions import PartitionWriter
 from tasks.stores.protocol import HashedObject, Store
 
 #: What reading one asset gave. ``outcome``: ``read``; ``gone``, no bytes are there; ``changed``
@@ -256,11 +254,6 @@ def note_hashes(rows: pd.DataFrame, edges: pd.DataFrame, readings: pd.DataFrame)
                  "version": "read_version", "content_hash": "expected_sha256"}
     )  # fmt: skip
     return pa.Table.from_pandas(frame[HASHES.names], HASHES, preserve_index=False)
-
-
-def open_spool(directory: Path, partitions: int) -> PartitionWriter:
-    """A writer for what :func:`read_assets` and :func:`note_hashes` give."""
-    return PartitionWriter(directory, HASHES, partitions)
 
 
 def readable(backends: Iterable[Backend]) -> list[Backend]:

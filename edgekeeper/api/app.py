@@ -82,7 +82,7 @@ async def gallery(
     conn: Conn, sources: From, gallery_id: Annotated[UUID, Path(alias="id")]
 ) -> DictRow:
     """What a gallery's memories add up to, from ``gallery_presence``."""
-    return _plain(await presence.gallery_presence(conn, sources, str(gallery_id)))
+    return await presence.gallery_presence(conn, sources, str(gallery_id))
 
 
 @router.get("/memories/{type}/{id}/presence", response_model=MemoryPresence, responses=_UNKNOWN)
@@ -93,7 +93,7 @@ async def memory(
     memory_id: Annotated[UUID, Path(alias="id")],
 ) -> DictRow:
     """Where one memory's artifacts are, from ``memory_presence``."""
-    return _plain(await presence.memory_presence(conn, sources, memory_type, str(memory_id)))
+    return await presence.memory_presence(conn, sources, memory_type, str(memory_id))
 
 
 @router.put(
@@ -118,7 +118,7 @@ async def upsert(conn: Conn, sources: From, body: EdgeUpsert, response: Response
     written = await edge_writes.write_edge(conn, sources, key, body.fields())
     response.status_code = 201 if written.created else 200
     response.headers["X-Run-Id"] = written.run_id
-    return _plain(written.row)
+    return written.row
 
 
 @router.get("/storage/edges", response_model=EdgePage)
@@ -141,7 +141,7 @@ async def edges(
         artifact=artifact, backend=backend, present=present, sync_state=sync_state,
     )  # fmt: skip
     more = str(found[-1]["id"]) if len(found) == limit else None
-    return {"edges": [_plain(row) for row in found], "next": more}
+    return {"edges": found, "next": more}
 
 
 @router.get("/storage/sync-status", response_model=SyncPage)
@@ -164,10 +164,9 @@ async def sync_status(
         conn, sources, sync_state=sync_state, backend=backend, memory_type=memory_type,
         stuck=stuck, after=after.split("~") if after else None, limit=limit,
     )  # fmt: skip
-    rows = [_plain(row) for row in found]
     key = ("memory_id", "memory_type", "artifact", "backend")
-    more = "~".join(str(rows[-1][name]) for name in key) if len(rows) == limit else None
-    return {"syncs": rows, "next": more}
+    more = "~".join(str(found[-1][name]) for name in key) if len(found) == limit else None
+    return {"syncs": found, "next": more}
 
 
 @health.get(
@@ -253,8 +252,3 @@ def _told(error: Exception) -> str:
     if isinstance(error, PoolTimeout):
         return f"No connection to the database came free within {POOL_SECONDS:.0f} s."
     return mask(str(error))
-
-
-def _plain(row: DictRow) -> DictRow:
-    """A row with its ids as texts."""
-    return {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}

@@ -29,6 +29,8 @@ def _utc(value: Any) -> Any:
 
 
 Time = Annotated[datetime, BeforeValidator(_utc)]
+#: From a column of UUIDs or of texts.
+Id = Annotated[str, BeforeValidator(str)]
 NoNul = StringConstraints(pattern=r"^[^\x00]*$")
 Location = Annotated[str, StringConstraints(max_length=4_096, pattern=r"^[^\x00]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
@@ -43,7 +45,7 @@ class _Out(BaseModel):
 class GalleryPresence(_Out):
     """A row of ``gallery_presence``."""
 
-    gallery_id: str
+    gallery_id: Id
     total_memories: int
     icp_complete_memories: int
     icp_complete: bool
@@ -58,7 +60,7 @@ class GalleryPresence(_Out):
 class MemoryPresence(_Out):
     """A row of ``memory_presence``."""
 
-    memory_id: str
+    memory_id: Id
     memory_type: str
     meta_neon: bool
     asset_blob: bool
@@ -73,8 +75,8 @@ class MemoryPresence(_Out):
 class StorageEdge(_Out):
     """A row of the ledger."""
 
-    id: str
-    memory_id: str
+    id: Id
+    memory_id: Id
     memory_type: str
     artifact: str
     backend: str
@@ -92,7 +94,7 @@ class StorageEdge(_Out):
 class SyncStatus(_Out):
     """A row of ``sync_status``."""
 
-    memory_id: str
+    memory_id: Id
     memory_type: str
     artifact: str
     backend: str

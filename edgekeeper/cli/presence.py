@@ -108,8 +108,7 @@ def _show_one(out: Output, model: Any, row: dict[str, Any]) -> int:
 
 def _named(model: Any, row: dict[str, Any]) -> dict[str, Any]:
     """A row in the design's field names."""
-    plain = {name: str(v) if isinstance(v, UUID) else v for name, v in row.items()}
-    named: dict[str, Any] = model.model_validate(plain).model_dump(mode="json", by_alias=True)
+    named: dict[str, Any] = model.model_validate(row).model_dump(mode="json", by_alias=True)
     return named
 
 
