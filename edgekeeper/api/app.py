@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from pydantic import BeforeValidator
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 
@@ -21,7 +22,7 @@ from checks.errors import (
     UsageError,
 )
 from checks.model import Artifact, Backend, MemoryType, SyncState
-from edgekeeper.api.guards import BodyLimit, require_token
+from edgekeeper.api.guards import BodyLimit, only_described, require_token, true_or_false
 from edgekeeper.api.models import (
     EdgePage,
     EdgeUpsert,
@@ -51,6 +52,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _UNKNOWN: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such gallery or memory."}
 }
+_Flag: TypeAlias = Annotated[bool | None, BeforeValidator(true_or_false)]
 _Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="at most so many")]
 
 
@@ -74,7 +76,10 @@ def _sources(request: Request) -> Sources:
 Conn = Annotated[AsyncConn, Depends(_connection)]
 From = Annotated[Sources, Depends(_sources)]
 health = APIRouter()
-router = APIRouter(prefix="/api", dependencies=[Depends(require_token)], responses=_PROBLEMS)
+router = APIRouter(
+    prefix="/api", dependencies=[Depends(require_token), Depends(only_described)],
+    responses=_PROBLEMS,
+)  # fmt: skip
 
 
 @router.get("/galleries/{id}/presence", response_model=GalleryPresence, responses=_UNKNOWN)
@@ -129,7 +134,7 @@ async def edges(
     memory_type: Annotated[MemoryType | None, Query(alias="memoryType")] = None,
     artifact: Artifact | None = None,
     backend: Backend | None = None,
-    present: bool | None = None,  # noqa: FBT001 - a query parameter
+    present: _Flag = None,
     sync_state: Annotated[SyncState | None, Query(alias="syncState")] = None,
     after: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
     limit: _Limit = 100,
@@ -151,7 +156,7 @@ async def sync_status(
     sync_state: Annotated[SyncState | None, Query(alias="syncState")] = None,
     backend: Backend | None = None,
     memory_type: Annotated[MemoryType | None, Query(alias="memoryType")] = None,
-    stuck: bool | None = None,  # noqa: FBT001 - a query parameter
+    stuck: _Flag = None,
     after: Annotated[
         str | None,
         Query(pattern=r"^[0-9a-f-]{36}~[a-z]+~[a-z]+~[a-z-]+$",

@@ -1,4 +1,4 @@
-"""What stands before every request: the bearer token, and a bound on the body."""
+"""What stands before every request: bearer token, described parameters only, bounded body."""
 
 import hmac
 from typing import Annotated
@@ -25,6 +25,29 @@ def require_token(
         raise HTTPException(
             401, "Give the token as 'Authorization: Bearer …'.", {"WWW-Authenticate": "Bearer"}
         )
+
+
+def only_described(request: Request) -> None:
+    """Refuses a query parameter that the description does not have, or that is given twice.
+
+    A filter with a typing error in its name would otherwise be no filter at all.
+    """
+    described = {field.alias for field in request.scope["route"].dependant.query_params}
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in described or given.count(name) > 1:
+            wrong = "given more than once" if name in described else "not known here"
+            problem = {"type": "parameter", "loc": ["query", name], "msg": f"It is {wrong}."}
+            raise HTTPException(422, [problem])
+
+
+def true_or_false(text: str | None) -> bool | None:
+    """A query parameter's boolean in the two words of the description, and in no other."""
+    if text is None:
+        return None
+    if text not in ("true", "false"):
+        raise ValueError("say true or false")
+    return text == "true"
 
 
 class BodyLimit:
