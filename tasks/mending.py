@@ -25,6 +25,7 @@ from tasks.lease import Fence
 from tasks.ledger import Observed, apply_repairs, repaired
 from tasks.observe import OpenStores, Seen
 from tasks.resolve import Workspace
+from tasks.store_identity import answering
 
 Outcomes = dict[str, tuple[str, str | None]]
 #: Where several repairs belong to one finding, the first of these that occurs is the finding's.
@@ -34,6 +35,7 @@ _WORST_FIRST = (
 #: Columns of an edge that are compared besides its version.
 _COMPARED = ("present", "location", "content_hash", "size_bytes", "sync_state", "sync_error")
 _UNSEEN = (RepairState.PROPOSED.value, "not made: a store that it rests on did not answer")
+_UNCONFIGURED = (RepairState.PROPOSED.value, "not made: the store is not configured")
 _UNWHOLE = (RepairState.PROPOSED.value, "not made: the store was not seen whole")
 _CHANGED = "it changed between the finding and the repair; the next audit looks at it again"
 
@@ -129,7 +131,7 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     made = Made()
     outcomes: Outcomes = {}
     workspace = run.workspace(seen.facts["partitions"])
-    withheld = _not_whole(seen)
+    withheld = _withheld(run, seen, made)
     with run.connect() as conn:
         before = repaired(conn, run.run_id)
     for partition in range(workspace.partitions):
@@ -143,8 +145,10 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
         parts = pd.concat([held_parts, parts[partly]]) if partly.any() else held_parts
         outcomes |= unheld
         repairs = list(plan(held, parts, run.run_id))
-        unwhole = [each for each in repairs if each.backend in withheld]
-        outcomes |= {each.fingerprint: _UNWHOLE for each in unwhole}
+        outcomes |= {
+            each.fingerprint: withheld[each.backend]
+            for each in repairs if each.backend in withheld
+        }  # fmt: skip
         repairs = [each for each in repairs if each.backend not in withheld]
         allowed = [each for each in repairs if proposal.refusal(each) is None]
         outcomes |= _applied(run, fence, allowed, _observed(held) | _observed(parts))
@@ -159,17 +163,25 @@ def mend(run: AuditRun, seen: Seen, fence: Fence, proposal: Proposal) -> Made:
     return made
 
 
-def _not_whole(seen: Seen) -> set[str]:
-    """The stores that were not seen whole without its being known which part was not: unknown.
+def _withheld(run: AuditRun, seen: Seen, made: Made) -> dict[str, tuple[str, str]]:
+    """By backend of which no edge is written, what to say of its repairs.
 
-    Of a capsule or a table that could not be seen only its own memories are.
+    A store that is not configured, one that was not seen whole without its being known which part
+    was not, and one that does not answer now are unknown, and of what is unknown nothing is
+    repaired: not even what rests on the ledger's row alone. Of a capsule or a table that could not
+    be seen only its own memories are unknown.
     """
-    return {
-        backend.value
-        for backend, report in seen.reports.items()
-        if report.state in (StoreState.INCOMPLETE, StoreState.UNREACHABLE)
-        and not report.unknown_parts
-    }
+    withheld = {}
+    for backend, report in seen.reports.items():
+        if report.state == StoreState.NOT_CONFIGURED:
+            withheld[backend.value] = _UNCONFIGURED
+        elif report.state != StoreState.COMPLETE and not report.unknown_parts:
+            withheld[backend.value] = _UNWHOLE
+    asked = [backend for backend in seen.reports if backend.value not in withheld]
+    for backend in set(asked) - answering(run.settings, asked):
+        made.unknown[backend.value] = "it did not answer when repairs were about to begin"
+        withheld[backend.value] = _UNSEEN
+    return withheld
 
 
 async def _still_holding(
