@@ -9,19 +9,16 @@ import typer
 from checks.errors import UsageError
 from edgekeeper.cli.command import command
 from edgekeeper.cli.output import Output
+from edgekeeper.cli.saying import Fingerprint, reason_of
 
 if TYPE_CHECKING:
     from tasks.database import Connection
-
-_LONGEST_REASON = 1_000
 
 
 @command
 def ack(
     out: Output,
-    fingerprint: Annotated[
-        str, typer.Argument(metavar="FINGERPRINT", help="The finding's, as the report shows it.")
-    ],
+    fingerprint: Fingerprint,
     until: Annotated[
         str | None,
         typer.Option(metavar="DATE", help="The last day on which it is quiet (UTC): 2026-12-31."),
@@ -51,7 +48,7 @@ def ack(
         return _withdrawn(out, fingerprint)
     if until is None or reason is None:
         raise UsageError("Say --until DATE and --reason TEXT. Nothing was done.")
-    return _acknowledged(out, fingerprint, _last_moment(until), _words(reason))
+    return _acknowledged(out, fingerprint, _last_moment(until), reason_of(reason))
 
 
 def _last_moment(text: str) -> datetime:
@@ -67,13 +64,6 @@ def _last_moment(text: str) -> datetime:
     if moment <= datetime.now(UTC):
         raise UsageError(f"--until {text} is past: nothing would be quiet. Nothing was done.")
     return moment
-
-
-def _words(reason: str) -> str:
-    """The reason. Raises UsageError where it says nothing, or is a document."""
-    if not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise UsageError(f"--reason: say why, in 1 to {_LONGEST_REASON:,} characters.")
-    return reason.strip()
 
 
 def _acknowledged(out: Output, fingerprint: str, until: datetime, reason: str) -> int:

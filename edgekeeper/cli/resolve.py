@@ -10,19 +10,16 @@ from checks.errors import UsageError
 from checks.model import Accept
 from edgekeeper.cli.command import command
 from edgekeeper.cli.output import Output
+from edgekeeper.cli.saying import Fingerprint, reason_of
 
 if TYPE_CHECKING:
     from tasks.deciding import Decision
-
-_LONGEST_REASON = 1_000
 
 
 @command
 def resolve(
     out: Output,
-    fingerprint: Annotated[
-        str, typer.Argument(metavar="FINGERPRINT", help="The finding's, as the report shows it.")
-    ],
+    fingerprint: Fingerprint,
     accept: Annotated[
         Accept,
         typer.Option(
@@ -55,8 +52,7 @@ def resolve(
     finding, or it can't be decided so; 3 a store can't be reached; 4 another run holds the lock;
     130 interrupted: nothing was written.
     """
-    if not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise UsageError(f"--reason: say why, in 1 to {_LONGEST_REASON:,} characters.")
+    why = reason_of(reason)
     from tasks.deciding import decide  # noqa: PLC0415 - --help does without all of these
     from tasks.settings import load_settings  # noqa: PLC0415
 
@@ -66,9 +62,7 @@ def resolve(
         if asks and not typer.confirm("Write this?", err=True):
             raise UsageError("Not confirmed: nothing was written.")
 
-    done = decide(
-        load_settings(), fingerprint, accept, reason=reason.strip(), dry_run=dry_run, show=show
-    )
+    done = decide(load_settings(), fingerprint, accept, reason=why, dry_run=dry_run, show=show)
     out.json(_told(done, accept, dry_run=dry_run))
     if dry_run:
         out.say("Dry run: nothing was written.")

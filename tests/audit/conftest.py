@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import stamina
-from damaged_sandbox import Box, settings_variables
+from damaged_sandbox import Box
+from undisturbed import no_settings_from_outside, quick_retries  # noqa: F401
 
 from flows.server import TemporaryServer
 
@@ -20,19 +20,6 @@ DAMAGE = (
     "stale_hash=2,outdated_replica=2,replica_divergence=2,"
     "duplicate_content=1,gallery_divergence=1,dangling_item=1,moved=2,unverifiable=1"
 )
-
-
-@pytest.fixture(autouse=True)
-def quick_retries() -> Iterator[None]:
-    """Retries as many as are enough to be seen, and none of their waits."""
-    with stamina.set_testing(True, attempts=2, cap=True):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in settings_variables():
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

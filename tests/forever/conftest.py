@@ -6,29 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stamina
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audit"))
 
-from damaged_sandbox import Box, settings_variables
+from damaged_sandbox import Box
 from forever_box import Canister
+from undisturbed import no_settings_from_outside, quick_retries  # noqa: F401
 
 from flows.server import TemporaryServer
 
 MEMORIES = 120
-
-
-@pytest.fixture(autouse=True)
-def quick_retries() -> Iterator[None]:
-    """Retries as many as are enough to be seen, and none of their waits."""
-    with stamina.set_testing(True, attempts=2, cap=True):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in settings_variables():
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

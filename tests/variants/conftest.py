@@ -6,25 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stamina
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audit"))
 
-from damaged_sandbox import settings_variables
 from legacy_sandbox import LegacySandbox
-
-
-@pytest.fixture(autouse=True)
-def quick_retries() -> Iterator[None]:
-    """Retries as many as are enough to be seen, and none of their waits."""
-    with stamina.set_testing(True, attempts=2, cap=True):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in settings_variables():
-        monkeypatch.delenv(name, raising=False)
+from undisturbed import no_settings_from_outside, quick_retries  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -7,30 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stamina
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audit"))
 
-from damaged_sandbox import Box, settings_variables
+from damaged_sandbox import Box
 from gallery_run import Verify
+from undisturbed import no_settings_from_outside, quick_retries  # noqa: F401
 
 from checks.run import RunRecord
 from flows.verify_gallery import verify_gallery
 
 MEMORIES = 120
-
-
-@pytest.fixture(autouse=True)
-def quick_retries() -> Iterator[None]:
-    """Retries as many as are enough to be seen, and none of their waits."""
-    with stamina.set_testing(True, attempts=2, cap=True):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in settings_variables():
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
