@@ -9,6 +9,7 @@ run directory holds results, and checkpoints and compare-and-set make a resumed 
 import functools
 import logging
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -79,14 +80,26 @@ def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
 
 
 def task(function: Callable[P, R], *, name: str | None = None) -> Task[P, R]:
-    """A plain function as a Prefect task; the function knows nothing of it."""
+    """A plain function as a Prefect task; the function knows nothing of it.
+
+    Its runs are named after the run that it is given as ``run``.
+    """
+    title = name or function.__name__.replace("_", "-")
     return prefect.task(
-        name=name or function.__name__.replace("_", "-"),
+        name=title,
+        task_run_name=_task_run_name(title, function),
         retries=0,  # the stores' clients retry with jitter and a bound; again here would multiply
         persist_result=False,
         cache_policy=NO_CACHE,  # what a store holds is asked each time; nor are arguments hashed
         log_prints=False,
     )(_discreet(function))
+
+
+def _task_run_name(title: str, function: Callable[..., Any]) -> str:
+    """The pattern of a task's run names: the run's id, the task, its store or its partition."""
+    pattern = {"run": "{run.run_id}", "": title, "backend": "{backend}", "partition": "{partition}"}
+    given = {"", *signature(function).parameters}
+    return " ".join(part for name, part in pattern.items() if name in given)
 
 
 def _discreet(function: Callable[P, R]) -> Callable[P, R]:

@@ -19,21 +19,25 @@ from pathlib import Path
 from flows import server
 server.begin(Path(os.environ["EDGEKEEPER_HOME"]))
 from flows.engine import flow, name_run, run_flow, task
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
-def double(x: int) -> int:
-    return 2 * x
+class Run:
+    run_id = "20261123T031500Z-7f3a"
+
+def double(run: Run, partition: int) -> tuple[int, str]:
+    return 2 * partition, task_run.get_name()
 
 @flow("doubling")
 def doubling(x: int) -> dict[str, object]:
     name_run("20261123T031500Z-7f3a")
-    return {"is": task(double).submit(x).result(), "run": flow_run.get_id()}
+    doubled, task_name = task(double).submit(Run(), x).result()
+    return {"is": doubled, "task": task_name, "run": flow_run.get_id()}
 
 outcome = run_flow(doubling, x=21)
 import httpx
 url = server.api_url(Path(os.environ["EDGEKEEPER_HOME"]))
 seen = httpx.get(f"{url}/flow_runs/{outcome['run']}").json()
-print(outcome["is"], seen["name"], seen["state"]["type"])
+print(outcome["is"], seen["name"], seen["state"]["type"], outcome["task"], sep=", ", end="")
 """
 WAITING = """
 import os, sys, time
@@ -63,7 +67,8 @@ def test_two_commands_at_once_get_their_results_from_real_flow_runs(home: Path) 
     for process in both:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-        assert out.split() == ["42", "20261123T031500Z-7f3a", "COMPLETED"]
+        run_id = "20261123T031500Z-7f3a"
+        assert out.split(", ") == ["42", run_id, "COMPLETED", f"{run_id} double 21"]
         assert err == ""
 
 
