@@ -271,6 +271,11 @@ def rank(kind: str) -> int:
     return _RANKS.get(kind, len(_RANKS))
 
 
+#: Kinds of which the store's copy is other bytes than the ledger has recorded.
+ROTTEN = frozenset({"hash_mismatch", "size_mismatch"})
+#: Kinds of which the store holds nothing where it should.
+ABSENT = frozenset({"missing", "sync_failed"})
+
 #: Kinds that the ledger's row and one store settle. Whatever else there is rests on every store
 #: that was looked at: a memory counts as gone, or an object as orphaned, only beside the others.
 _ONE_STORE = frozenset(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.errors import LeaseLostError, ObjectChangedError, StoreError, StoreUnreachableError
+from checks.kinds import ROTTEN
 from checks.model import Artifact, Backend, RepairState
 from checks.normal import icp_location
 from tasks import edge_states
@@ -23,8 +24,6 @@ from tasks.stores.blob.store import BlobStore
 from tasks.storing import Storing
 from tasks.subjects import Subject
 
-#: Kinds of which the store's copy is other bytes; all others are about what is not there.
-ROTTEN = frozenset({"hash_mismatch", "size_mismatch"})
 #: Kinds whose copy never was: the source need only be what all replicas have in common.
 NEVER_THERE = frozenset({"sync_failed", "stuck", "external_only"})
 #: Kinds whose edge claims what is not there: it stops claiming it where no copy can be made.

@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from checks.kinds import KINDS, rank
-from checks.model import RepairPolicy, RepairState, RunStatus, StoreState
+from checks.kinds import ABSENT, KINDS, ROTTEN, Severity, rank
+from checks.model import Backend, RepairPolicy, RepairState, RunStatus, StoreState
 
 if TYPE_CHECKING:
-    from checks.run import RunRecord
+    from checks.run import Finding, RunRecord
     from edgekeeper.cli.output import Output
 
 _STORE_NAMES = {"neon-db": "Neon", "vercel-blob": "Vercel Blob", "icp-canister": "ICP canister"}
@@ -81,18 +81,47 @@ def next_step(run: "RunRecord") -> str | None:
         for name, store in run.stores.items()
         if store.state in (StoreState.UNREACHABLE, StoreState.INCOMPLETE)
     ]
-    mendable = _mendable(run)
     if run.interrupted or run.error:
         return f"edgekeeper audit --resume {run.run_id}"
     if unseen:
         return f"see to {', '.join(unseen)} (edgekeeper doctor), then: edgekeeper audit"
     if run.breaker_to_come:
         return "look at what the breaker names above, before any repair"
-    if mendable and run.repair is RepairPolicy.NONE:
-        return f"edgekeeper audit --repair ledger   (mends what the ledger says: {mendable:,})"
+    if (repairs := _repairs(run)) is not None:
+        return repairs
     if run.open.critical + run.open.warning:
         return f"edgekeeper findings --open --run {run.run_id}"
     return None
+
+
+def _repairs(run: "RunRecord") -> str | None:
+    """The command that makes more repairs than this run did, None where none would help."""
+    mendable, copyable = _mendable(run), _copyable(run)
+    if copyable and not run.repair.allows(RepairPolicy.CONTENT):
+        read = "--verify all " if any(each.kind in ROTTEN for each in copyable) else ""
+        others = mendable - sum(each.repair is RepairState.PROPOSED for each in copyable)
+        also = f"; mends what the ledger says: {others:,}" if others > 0 else ""
+        copies = f"copies from verified replicas: {len(copyable):,}"
+        return f"edgekeeper audit {read}--repair content   ({copies}{also})"
+    if mendable and run.repair is RepairPolicy.NONE:
+        return f"edgekeeper audit --repair ledger   (mends what the ledger says: {mendable:,})"
+    return None
+
+
+def _copyable(run: "RunRecord") -> list["Finding"]:
+    """The open findings at hand about bytes that another store may give back.
+
+    Of a lost memory there are none anywhere. Rot that is critical has no verified replica, so that
+    it would be refused; what is missing is copied from one that is verified then.
+    """
+    now = run.finished_at or run.started_at
+    lost = {(each.memory_id, each.memory_type) for each in run.findings if each.kind == "lost"}
+    return [
+        each for each in run.findings
+        if each.kind in (ABSENT | ROTTEN) and each.backend != Backend.NEON
+        and each.is_open(now) and (each.memory_id, each.memory_type) not in lost
+        and (each.kind in ABSENT or each.severity != Severity.CRITICAL.value)
+    ]  # fmt: skip
 
 
 def _mendable(run: "RunRecord") -> int:

@@ -56,7 +56,9 @@ SELECT DISTINCT e.location FROM {edges} AS e
 WHERE e.backend = 'vercel-blob' AND e.present AND e.location = ANY(%(forms)s);
 
 -- name: expired
--- What was kept long enough: it was removed from its store, or put back, so many days ago.
+-- What was kept long enough: so many days since it was kept, removed from its store, and put back.
+-- What a memory is to be made of anew that was removed to be replaced stays until it is back.
 DELETE FROM audit.quarantine
-WHERE taken_at < clock_timestamp() - make_interval(days => %(days)s)
+WHERE greatest(taken_at, purged_at, restored_at) < clock_timestamp() - make_interval(days => %(days)s)
+    AND NOT (manifest ? 'anew' AND restored_at IS NULL)
 RETURNING kept_at;
