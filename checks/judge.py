@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from checks.cases import ASSET_SLOTS, SLOT_NUMBER, WIDTH, Cases, View
+from checks.cases import ASSET_SLOTS, NEON_SLOTS, SLOT_NUMBER, WIDTH, Cases, View
 from checks.contents import report_contents
 from checks.locations import report_conflicts, row_object_there
 from checks.model import Artifact, Backend
@@ -31,6 +31,7 @@ _KIND_OF_VERDICT = {
 }
 _GRACE_KINDS = ("untracked", "unmarked")
 _METADATA_ON_ICP = SLOT_NUMBER[Artifact.METADATA, Backend.ICP]
+_METADATA_IN_NEON = SLOT_NUMBER[Artifact.METADATA, Backend.NEON]
 _NEON_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.NEON]
 _BLOB_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
 
@@ -169,10 +170,15 @@ def _whole_memory_findings(
 def _parts(cases: Cases, whole: NDArray[np.object_]) -> pd.DataFrame:
     """What the repair of a whole-memory finding changes.
 
-    Of a deleted memory the edges that claim an object which is gone; of a memory that is on ICP
-    alone the objects that have no edge.
+    Of a deleted memory the edges that claim an object which is gone, and where none is about Neon
+    the place of the one that would say that it is deleted; of a memory that is on ICP alone the
+    objects that have no edge.
     """
     remnants = (cases.edge == Edge.TRUE) & (cases.object == Object.ABSENT)
+    in_neon = cases.edge[:, NEON_SLOTS]
+    # What is wrong with such a row besides changes nothing: the memory's row is gone.
+    remnants[:, NEON_SLOTS] |= in_neon == Edge.MALFORMED
+    remnants[:, _METADATA_IN_NEON] |= (in_neon == Edge.NONE).all(axis=1)
     remnants &= (whole == "deleted_memory")[:, None]
     untracked = (cases.verdict == Verdict.ICP_ONLY) & (whole == "icp_only")[:, None]
     return pd.concat(

@@ -158,7 +158,7 @@ _ALL = (
         "deleted_memory", Grain.MEMORY, "Deleted memory",
         "The memory's row is gone from Neon, but edges or stored objects are left of it.",
         _AUDIT_LEDGER + " What is left in the stores is then listed as orphaned.",
-        ledger_repair="edges whose object is gone: present=false",
+        ledger_repair="edges whose object is gone: present=false, Neon's made if there is none",
         takes_away=True,
     ),
     Kind(

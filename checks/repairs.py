@@ -1,6 +1,6 @@
 """What a ledger repair changes, worked out from what was observed; nothing is written here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,9 @@ from checks.row_values import canonical_sha256
 from checks.states import Edge, Object
 
 Action = Literal["insert", "update", "delete"]
+#: What an edge says of an object that is gone for good.
+_GONE: Mapping[str, Any] = {"present": False, "sync_state": SyncState.IDLE.value}
+_NO_ROW = ("icp_only", "deleted_memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class EdgeRepair:
         edge_id, version: the row's id and ``xmin`` as observed; None for an insert.
         values: columns of ``storage_edges`` and their new values; empty for a delete.
         row_must_exist: an insert is made only while the memory's row is there (True) or only while
-            it is not (False: a memory that lives on ICP alone).
+            it is not (False: a memory that lives on ICP alone, or one that is deleted).
     """
 
     fingerprint: str
@@ -71,6 +74,10 @@ def _change(case: dict[str, Any], run_id: str) -> EdgeRepair | None:
     kind = case["kind"]
     if kind == "dangling_edge":
         return _repair(case, "delete", {}, takes_away=True)
+    if case["edge_state"] == Edge.NONE and kind == "deleted_memory":
+        # The ledger had no row to say it with. Like one that is turned off, this one makes orphans
+        # of what is left, so the breaker counts it.
+        return _repair(case, "insert", _GONE, takes_away=True)
     if case["edge_state"] == Edge.NONE:
         return _repair(case, "insert", _as_observed(case)) if _can_insert(case) else None
     values = _new_values(case, run_id)
@@ -85,14 +92,14 @@ def _can_insert(case: dict[str, Any]) -> bool:
 
 
 def _repair(
-    case: dict[str, Any], action: Action, values: dict[str, Any], *, takes_away: bool = False
+    case: dict[str, Any], action: Action, values: Mapping[str, Any], *, takes_away: bool = False
 ) -> EdgeRepair:
     return EdgeRepair(
         fingerprint=case["fingerprint"], kind=case["kind"], action=action,
         memory_id=case["memory_id"], memory_type=case["memory_type"],
         artifact=case["artifact"], backend=case["backend"],
-        edge_id=case["edge_id"], version=case["version"], values=values,
-        row_must_exist=case["kind"] != "icp_only", takes_away=takes_away,
+        edge_id=case["edge_id"], version=case["version"], values=dict(values),
+        row_must_exist=case["kind"] not in _NO_ROW, takes_away=takes_away,
     )  # fmt: skip
 
 
@@ -110,7 +117,7 @@ def _new_values(case: dict[str, Any], run_id: str) -> dict[str, Any]:
         case "stale_failure":
             values = {"sync_state": SyncState.IDLE.value, "sync_error": None}
         case "deleted_memory" | "external_only":
-            values = {"present": False, "sync_state": SyncState.IDLE.value}
+            values = dict(_GONE)
         case "invalid_location" | "moved" | "invalid_id":
             values = _renamed(case)
         case "invalid_row" if (canonical := _canonical_hash(case)) is not None:

@@ -80,7 +80,7 @@ class Canister:
         if name == "memories_list":
             arguments.append(fault(CONTENT_ACTIONS))
         if name == "capsules_list":
-            arguments.append(fault(WRONG_COUNT))
+            arguments.append(fault(WRONG_COUNT | {"stale_list"}))
         try:
             value = self._handlers[name](principal.to_text(caller), *arguments)
         except Refusal as refusal:
@@ -93,11 +93,19 @@ class Canister:
         return principal.from_text(caller)
 
     def _capsules_list(self, caller: str, fault: Rule | None) -> list[views.Value]:
-        more = fault.value if fault is not None else 0
         return [
-            views.capsule_header(capsule, max(0, self._storage.count(capsule.id) + more))
+            views.capsule_header(capsule, max(0, self._count(capsule.id, fault)))
             for capsule in self._readable(caller)
         ]
+
+    def _count(self, capsule_id: str, fault: Rule | None) -> int:
+        count = self._storage.count(capsule_id)
+        if fault is None:
+            return count
+        if fault.action != "stale_list":
+            return count + int(fault.value)
+        new, gone = self._since(capsule_id, fault.value)
+        return count - len(new) + len(gone)
 
     def _readable(self, caller: str) -> list[StoredCapsule]:
         return [capsule for capsule in self._storage.capsules() if capsule.admits(caller)]
@@ -147,10 +155,14 @@ class Canister:
         self, capsule_id: str, memories: list[StoredMemory], seconds: float, *, first: bool
     ) -> list[StoredMemory]:
         """A page without what came in the last seconds, and with what went, on the first page."""
+        new, gone = self._since(capsule_id, seconds)
+        return [memory for memory in memories if memory.id not in new] + (gone if first else [])
+
+    def _since(self, capsule_id: str, seconds: float) -> tuple[set[str], list[StoredMemory]]:
+        """The ids of what came in the last seconds, and what went."""
         since = time.time_ns() - int(seconds * 1_000_000_000)
         new = self._storage.stored_since(capsule_id, since)
-        gone = self._storage.removed_since(capsule_id, since) if first else []
-        return [memory for memory in memories if memory.id not in new] + gone
+        return new, self._storage.removed_since(capsule_id, since)
 
     def _memories_ping(self, caller: str, ids: list[str]) -> views.Tag:
         """Says of the asset what is true of the metadata: nothing looks at the asset."""

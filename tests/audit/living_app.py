@@ -14,6 +14,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ Step = Callable[[], object]
 APP = "the app"
 #: A lock that the audit holds is waited for so long; then the step is made later.
 LOCK_TIMEOUT = "15ms"
+#: Postgres' own housekeeping may lock a table for a moment: whoever only looks waits for it.
+PATIENCE = "60s"
 #: Lives that are played side by side, each with as many memories of the first state.
 MOST_LIVES, MEMORIES_EACH = 32, 3
 _KEPT_FILES = ("object", "former", "upload", "part")
@@ -161,6 +164,15 @@ class World:
             for memory_id, kind, pathname, on_icp in _known(self)
         ]
         return [known[number::MOST_LIVES] for number in range(lives)]
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Waits for locks: only for what the audit itself does not hold up."""
+        self.database.execute(f"SET lock_timeout = '{PATIENCE}'".encode())
+        try:
+            yield
+        finally:
+            self.database.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
 
     # One write to one store
 

@@ -449,6 +449,13 @@ def sibling(key: Key) -> Key:
     return other.get(kind, kind), *key[1:]
 
 
+def rests_on(key: Key) -> set[str]:
+    """The stores that have to be seen whole for a finding to be made."""
+    kind, *_, backend, _ = key
+    everywhere = backend is None or kind in ("dangling_edge", "orphaned", "unclassified")
+    return {NEON, BLOB, ICP} if everywhere else {backend or ""}
+
+
 def is_found(key: Key, found: set[Key]) -> bool:
     """Whether a finding was made, or one that says more of the same thing."""
     kind, memory, *_ = key

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from damaged_sandbox import BLOB, ICP, Box
+from damaged_sandbox import BLOB, ICP, Box, reverted
 from test_store_faults import LIST
 
 from checks.model import Backend
@@ -221,3 +221,25 @@ def test_a_store_chosen_by_hand_leaves_the_others_alone(box: Box, home: Path) ->
     assert box.edges(ICP) == before[ICP]
     assert box.edges(BLOB) != before[BLOB]
     assert not done.of(backend=ICP)
+
+
+def test_what_a_deleted_memory_left_is_an_orphan_although_the_ledger_had_no_edge_for_neon(
+    sound: Box, home: Path
+) -> None:
+    (memory, location), *_ = sound.sql(
+        "SELECT memory_id::text, location FROM storage_edges "
+        "WHERE backend = 'vercel-blob' AND memory_type = 'document' ORDER BY memory_id"
+    )
+    sound.sql(f"DELETE FROM {sound.directory.tables.memories['document']} WHERE id = %s", memory)  # noqa: S608
+    sound.sql("DELETE FROM storage_edges WHERE memory_id = %s AND backend = 'neon-db'", memory)
+    before = sound.edges(physical=False)
+    first = sound.audit(home, repair="ledger")
+    assert [each.repair for each in first.of("deleted_memory")] == ["applied"]
+    assert len(sound.edges()) == len(before) + 1
+
+    second = sound.audit(home, repair="ledger")
+    assert not second.of("deleted_memory")
+    assert location in {each.location for each in second.of("orphaned", backend=BLOB)}
+
+    assert reverted(sound, first.record.run_id).changed_since == 0
+    assert sound.edges(physical=False) == before

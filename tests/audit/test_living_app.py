@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from damaged_sandbox import BLOB, Box
+from damaged_sandbox import Box
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from living_app import MEMORIES_EACH, MOST_LIVES, World
-from living_history import LAG_SECONDS, Night, Player, Seen, Tally, nights
+from living_history import LAG_SECONDS, LAGGING, Night, Player, Seen, Tally, nights
 from living_truth import CONTENTS
-from test_store_faults import LIST
 
 FEW, MANY = 16, int(os.environ.get("EDGEKEEPER_HISTORIES", "2000"))
 #: Kinds that only bytes or a person can mend; all others a ledger repair closes. The ledger follows
@@ -86,11 +85,11 @@ def play(world: World, tally: Tally, night: Night) -> None:
 
 def live(player: Player) -> None:
     night = player.night
-    for store in night.lags:
-        which = LIST if store == BLOB else {"canister_method": "memories_list"}
+    for store, which in (LAGGING[each] for each in night.lags):
         player.world.box.fault(store, "stale_list", LAG_SECONDS, **which)
     for number in range(night.audits):
         seen = player.audit(number, live=True)
+        assert night.lags or not seen.unseen, f"not seen whole: {seen.stores}"
         check(player.tally, seen, since=0 if night.lags else seen.began)
     player.world.box.revive()
 
@@ -106,7 +105,8 @@ def check(tally: Tally, seen: Seen, *, since: int) -> None:
     for name, each in wrong.items():
         tally.counts[name] += len(each)
     told = [(key, seen.told(key)) for key in (*wrong["false"], *wrong["missed"])]
-    assert not any(wrong.values()), f"{wrong}\n{told}"
+    stores = {name: (each.state.value, each.detail) for name, each in seen.stores.items()}
+    assert not any(wrong.values()), f"{wrong}\n{told}\nstores: {stores}"
 
 
 def at_rest(player: Player) -> None:
@@ -114,6 +114,7 @@ def at_rest(player: Player) -> None:
     before = player.truths[-1]
     for number in range(2):
         seen = player.audit(number, live=False)
+        assert not seen.unseen, f"not seen whole: {seen.stores}"
         check(player.tally, seen, since=seen.began)
         player.look()
     after = player.truths[-1]

@@ -130,6 +130,25 @@ def test_of_a_deleted_memory_only_the_edges_of_what_is_gone_are_turned_off() -> 
     assert repair.values["present"] is False
 
 
+def test_of_a_deleted_memory_without_an_edge_for_neon_one_is_made_that_says_so() -> None:
+    sample = without(sound(), "metadata", NEON)
+    sample.rows.clear()
+    repair = only(sample)
+    assert (repair.action, repair.artifact, repair.backend) == ("insert", "metadata", "neon-db")
+    assert repair.values == {"present": False, "sync_state": "idle"}
+    assert (repair.row_must_exist, repair.takes_away) == (False, True)
+
+
+def test_an_edge_for_neon_that_can_not_be_read_is_turned_off_too_when_the_memory_is_deleted() -> (
+    None
+):
+    sample = changed(sound(), "metadata", NEON, present=None, row_problem="it does not say")
+    sample.rows.clear()
+    repair = only(sample)
+    assert (repair.action, repair.backend) == ("update", "neon-db")
+    assert repair.values["present"] is False
+
+
 def test_a_memory_on_icp_alone_gets_its_edges_while_neon_has_no_row() -> None:
     repairs = planned(Sample().replica())
     assert {(each.action, each.artifact, each.backend, each.row_must_exist) for each in repairs} == {

@@ -158,8 +158,12 @@ def test_a_listing_can_be_out_of_date(
     gone = min(before)
     server.storage.delete_memories([gone])
     server.storage.add_memories([memory(capsule)])
-    server.fault("stale_list", 1, times=None)
+    server.fault("stale_list", 1, times=None, canister_method="memories_list")
     assert three_pages(caller, capsule) == before
+    server.storage.add_memories([memory(capsule)])
+    assert caller.query("capsules_list")[0]["memory_count"] == len(before) + 1
+    server.fault("stale_list", 1, times=None, canister_method="capsules_list")
+    assert caller.query("capsules_list")[0]["memory_count"] == len(before)
 
 
 def three_pages(caller: Caller, capsule: str) -> set[str]:
