@@ -1,6 +1,7 @@
 """How far long work has come, told to whoever listens: a bar on a terminal, lines elsewhere.
 
 There is one listener per process, set by the command line; where there is none, nothing is told.
+Of things that a person waits for one by one each is told besides, as a line of text.
 """
 
 from collections.abc import Callable
@@ -8,16 +9,19 @@ from threading import Lock
 
 #: Called with the work's name, what was done since the last call, and the whole if it is known.
 Listener = Callable[[str, int, int | None], None]
+#: Called with a line about one thing that is done.
+Reader = Callable[[str], None]
 
 _lock = Lock()
 _listener: Listener | None = None
+_reader: Reader | None = None
 
 
-def listen(listener: Listener | None) -> None:
-    """Tells ``listener`` from now on, and nobody else."""
-    global _listener  # noqa: PLW0603 - one terminal, one listener
+def listen(listener: Listener | None, reader: Reader | None = None) -> None:
+    """Tells ``listener`` and ``reader`` from now on, and nobody else."""
+    global _listener, _reader
     with _lock:
-        _listener = listener
+        _listener, _reader = listener, reader
 
 
 def advance(work: str, by: int = 1, total: int | None = None) -> None:
@@ -25,6 +29,13 @@ def advance(work: str, by: int = 1, total: int | None = None) -> None:
     with _lock:
         if _listener is not None:
             _listener(work, by, total)
+
+
+def note(line: str) -> None:
+    """Tells in a line of one thing that is done."""
+    with _lock:
+        if _reader is not None:
+            _reader(line)
 
 
 def advancing(work: str, total: int | None = None) -> Callable[[int], None]:

@@ -7,7 +7,7 @@ rows of those whose turn is near.
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -29,10 +29,11 @@ from tasks.allowance import Allowance
 from tasks.audit import AuditRun
 from tasks.observe import OpenStores, Seen, view_of
 from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition
-from tasks.progress import advancing
+from tasks.progress import advancing, note
 from tasks.settings import ALL_BYTES
 from tasks.stores.protocol import ListingReport
 from tasks.verification_history import record, spool_readings
+from tasks.wording import copy_read
 
 _TARGET_COLUMNS = ["key_hi", "key_lo", "memory_id", "memory_type", "backend", "content_hash",
                    "object_location", "object_size", "object_version"]  # fmt: skip
@@ -61,7 +62,8 @@ def verify(
             spool_readings(conn, workspace.readings, workspace.partitions, memory_ids)
         reading, left = verification.Reading(), 0
         if run.options.verify_budget > 0:
-            reading, left = asyncio.run(_read(run, workspace, Seen(facts, reports)))
+            told = _nobody if memory_ids is None else _note
+            reading, left = asyncio.run(_read(run, workspace, Seen(facts, reports), told))
         reading.read += _collect(run, workspace, reading.unknown)
         return asdict(reading) | {
             "left": left,
@@ -71,8 +73,19 @@ def verify(
     return run.stage("verify", work)
 
 
+def _note(row: Mapping[str, Any]) -> None:
+    note(copy_read(row))
+
+
+def _nobody(_row: Mapping[str, Any]) -> None:
+    """Of a whole collection nobody follows copy by copy."""
+
+
 async def _read(
-    run: AuditRun, workspace: matching.Workspace, seen: Seen
+    run: AuditRun,
+    workspace: matching.Workspace,
+    seen: Seen,
+    told: Callable[[Mapping[str, Any]], None],
 ) -> tuple[verification.Reading, int]:
     """Reads what was not read before an interruption; what was read in all, and what was left."""
     view = view_of(run, seen.facts, seen.reports)
@@ -82,10 +95,10 @@ async def _read(
     seconds = None if options.verify_minutes is None else options.verify_minutes * 60
     allowance = Allowance(options.verify_budget, seconds)
     allowance.resume(kept.reading.bytes, kept.seconds)
-    told = advancing("reading bytes", min(line.bytes, options.verify_budget))
+    progress = advancing("reading bytes", min(line.bytes, options.verify_budget))
     async with OpenStores(run, seen) as stores:
         await verification.read_assets(
-            line.targets(), stores, kept.keep, told,
+            line.targets(), stores, kept.keep, progress, told=told,
             allowance=allowance, assured=0 if len(kept.done) else line.assured,
         )  # fmt: skip
     return kept.reading, len(line.order) + len(kept.done) - kept.number

@@ -73,6 +73,7 @@ async def read_assets(
     keep: Callable[[Reading, list[dict[str, Any]]], Awaitable[None]],
     progress: Callable[[int], None] = lambda _bytes: None,
     *,
+    told: Callable[[Mapping[str, Any]], None] = lambda _row: None,
     allowance: Allowance | None = None,
     assured: int = 0,
 ) -> None:
@@ -83,7 +84,8 @@ async def read_assets(
         stores: the stores by backend.
         keep: is given what came out of some assets, with the columns of ``HASHES``, every now and
             then, so that a run that is killed does not read them again.
-        progress: called with the bytes of each asset read.
+        progress: called with the bytes as they come; less than none where an attempt failed.
+        told: called with what came out of each asset.
         allowance: bytes and time; default no limit.
         assured: so many of the line are read whatever they cost.
     """
@@ -100,6 +102,8 @@ async def read_assets(
                 reading = Reading()
                 row = await _read(target, stores, answers, reading, progress)
                 allowance.spent += reading.bytes
+            if row is not None:
+                told(row)
             await rows.add(reading, row)
 
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
@@ -224,11 +228,37 @@ async def _believed(
 async def _once(
     store: Store, target: dict[str, Any], result: Reading, progress: Callable[[int], None]
 ) -> HashedObject | None:
-    hashed = await store.read(target["object_location"])
+    arriving = _Arriving(progress)
+    try:
+        hashed = await store.read(target["object_location"], arriving)
+    except StoreError:
+        arriving.truncate()
+        raise
     if hashed is not None:
         result.bytes += hashed.size
-        progress(hashed.size)
     return hashed
+
+
+class _Arriving:
+    """Counts an object's bytes as they come, and takes them back where they come anew."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._size = 0
+
+    def write(self, piece: bytes, /) -> int:
+        self._size += len(piece)
+        self._progress(len(piece))
+        return len(piece)
+
+    def seek(self, offset: int, /) -> int:
+        return offset
+
+    def truncate(self) -> int:
+        if self._size:
+            self._progress(-self._size)
+        self._size = 0
+        return 0
 
 
 def note_hashes(rows: pd.DataFrame, edges: pd.DataFrame, readings: pd.DataFrame) -> pa.Table:

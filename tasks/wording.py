@@ -1,7 +1,9 @@
 """How values read on a page: counts, sizes, times, and texts that try to hide what they hold."""
 
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from checks.run import utc
 
@@ -96,3 +98,21 @@ def percent(part: int, whole: int) -> str:
 def plural(number: int, one: str, many: str) -> str:
     """``1 memory``, ``3 memories``."""
     return f"{count(number)} {one if number == 1 else many}"
+
+
+def copy_read(row: Mapping[str, Any]) -> str:
+    """A line about a copy whose bytes were to be read; ``row``: columns of ``HASHES``."""
+    match row["outcome"]:
+        case "read" if row["expected_sha256"] is None:
+            said = "read; the ledger has no hash of it"
+        case "read":
+            same = row["sha256"] == row["expected_sha256"]
+            said = "as the ledger says" if same else "NOT the bytes that the ledger names"
+        case "gone":
+            said = "NOT there"
+        case _:
+            said = f"could not be read: {row['read_detail']}"
+    bytes_read = size(row["read_size"]) if row["outcome"] == "read" else ""
+    return (
+        f"{row['memory_type']:<8} {row['memory_id']}  {row['backend']:<12} {bytes_read:>8}  {said}"
+    )

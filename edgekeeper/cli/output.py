@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "green"}
+#: Characters of the longest name that a table keeps in one piece: a memory's type and id.
+_NAME_WIDTH = 46
 
 
 @dataclass(slots=True)
@@ -126,8 +128,11 @@ class Output:
         from rich.table import Table  # noqa: PLC0415
 
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for number, column in enumerate(columns):
+            longest = max((len(row[number]) for row in cells), default=0)
+            # What names the row is folded last: an id in pieces can't be copied.
+            least = min(longest, _NAME_WIDTH) if number == 0 else None
+            table.add_column(column, overflow="fold", min_width=least)
         for row in cells:
             table.add_row(*(_escaped(cell) for cell in row))
         console.print(table)

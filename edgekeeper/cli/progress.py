@@ -50,7 +50,7 @@ def _bars(out: Output) -> Iterator[None]:
                 tasks[work] = bars.add_task(work, total=total)
             bars.update(tasks[work], advance=by, total=total)
 
-        progress.listen(told)
+        progress.listen(told, out.progress)
         yield
 
 

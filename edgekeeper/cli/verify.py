@@ -114,7 +114,7 @@ def _print_gallery(out: Output, run: "RunRecord", gallery: "GalleryVerdict") -> 
     """A row per memory, then the verdict in a sentence."""
     rows = [_row(memory) for memory in gallery.memories[:_ROWS]]
     if rows:
-        out.table(("memory", "verdict", "Neon", "Vercel Blob", "ICP", "bytes", "proof"), rows)
+        out.table(("memory", "verdict", "Neon", "Blob", "ICP", "hashed", "proof"), rows)
     if (more := len(gallery.memories) - _ROWS) > 0:
         out.say(f"… and {more:,} more, in {run.report}")
     name = f"Gallery {gallery.id}" if gallery.id else "The memory"
@@ -129,19 +129,25 @@ def _print_gallery(out: Output, run: "RunRecord", gallery: "GalleryVerdict") -> 
 
 
 def _row(memory: "MemoryVerdict") -> tuple[Any, ...]:
-    states: dict[str, str] = {}
-    for backend in ("neon-db", "vercel-blob", "icp-canister"):
-        own = [each for each in memory.replicas if each.backend == backend]
-        states[backend] = " ".join(f"{each.artifact}:{_MARKS[each.present]}" for each in own) or "-"
+    from tasks.wording import size  # noqa: PLC0415 - --help does without
+
     hashed = [each.size_bytes or 0 for each in memory.replicas if each.sha256]
-    proof = "certified" if any(each.certificate for each in memory.replicas) else ""
     return (
         f"{memory.memory_type} {memory.memory_id}", memory.verdict.replace("_", " "),
-        *states.values(), sum(hashed) or None, proof,
+        *(_there(memory, backend) for backend in ("neon-db", "vercel-blob", "icp-canister")),
+        size(sum(hashed)) if hashed else None,
+        "certified" if any(each.certificate for each in memory.replicas) else None,
     )  # fmt: skip
 
 
-_MARKS = {True: "there", False: "absent", None: "unknown"}
+def _there(memory: "MemoryVerdict", backend: str) -> str | None:
+    """Whether what belongs into a store is there: all of it, a part, nothing, or unknown."""
+    seen = {each.present for each in memory.replicas if each.backend == backend}
+    if not seen:
+        return None
+    if None in seen:
+        return "unknown"
+    return "partly" if len(seen) > 1 else "there" if True in seen else "absent"
 
 
 def _check(out: Output, path: Path) -> int:

@@ -7,7 +7,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from checks.model import Artifact, Backend, StoreState
 
@@ -53,7 +53,23 @@ class HashedObject:
     version: str | None
 
 
-def emptied(file: IO[bytes] | None) -> None:
+class Sink(Protocol):
+    """What an object's bytes are written to as they come: a binary file, or what counts them."""
+
+    def write(self, piece: bytes, /) -> int:
+        """Takes the next bytes."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Goes back to the beginning, where an attempt is made anew."""
+        ...
+
+    def truncate(self) -> int:
+        """Forgets what follows."""
+        ...
+
+
+def emptied(file: Sink | None) -> None:
     """Empties the file that an attempt to read writes to: the one before may have begun to."""
     if file is not None:
         file.seek(0)
@@ -123,7 +139,7 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, location: str, into: IO[bytes] | None = None) -> HashedObject | None:
+    async def read(self, location: str, into: Sink | None = None) -> HashedObject | None:
         """Reads all bytes of the object and hashes them; memory does not grow with its size.
 
         They are written to ``into`` too, from its beginning: what is in it counts only if this

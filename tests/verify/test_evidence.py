@@ -35,7 +35,7 @@ def handed_out(
         )
         from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
 
-        with prefect_test_harness():
+        with prefect_test_harness(server_startup_timeout=300):
             record = verify_gallery(gallery[0][0], certified=True)
     memories = [each["memory_id"] for each in record["gallery"]["memories"]]
     root_key = root_key_of(_box.directory.settings()["IC_ROOT_KEY"])

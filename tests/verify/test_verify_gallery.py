@@ -1,5 +1,6 @@
 """A gallery is verified down to its bytes; each kind of gallery and of damage has its answer."""
 
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damaged_sandbox import BLOB, ICP, Box
+from damaged_sandbox import BLOB, ICP, NEON, Box
 from gallery_run import Verify
 
 from checks.errors import UsageError
 from checks.run import exit_code
-from sandbox.content import parse
+from sandbox.content import Generated, parse
+from sandbox.icp.canister import CHUNK_BYTES
+from tasks import progress
 
 
 def galleries(box: Box) -> list[str]:
@@ -33,8 +36,8 @@ def copied(box: Box, memory_type: str = "image") -> str:
     raise LookupError(memory_type)
 
 
-def pathname(box: Box, memory_id: str) -> str:
-    (url,) = box.sql("SELECT url FROM images WHERE id = %s", memory_id)[0]
+def pathname(box: Box, memory_id: str, memory_type: str = "image") -> str:
+    (url,) = box.sql(f"SELECT url FROM {memory_type}s WHERE id = %s", memory_id)[0]  # noqa: S608
     address = box.settings(Path()).blob_address
     assert address is not None
     return str(address.pathname(url, bare=False))
@@ -54,6 +57,36 @@ def damaged(box: Box, memory_id: str, edit: Callable[[Any], Any] | None) -> Iter
             yield
         finally:
             storage.replace(kept)
+
+
+@contextmanager
+def enlarged(
+    box: Box, memory_id: str, length: int, *, memory_type: str = "image"
+) -> Iterator[None]:
+    """The memory's file made so large in both stores and in the ledger; stores put back after."""
+    body = Generated(f"large/{memory_id}", length)
+    box.sql(
+        "UPDATE storage_edges SET content_hash = %s, size_bytes = %s "
+        "WHERE memory_id = %s AND artifact = 'asset'",
+        body.sha256(), length, memory_id,
+    )  # fmt: skip
+    with box.blob_storage() as storage, box.canister_storage() as canister:
+        file = storage.get(pathname(box, memory_id, memory_type))
+        memory = canister.memory(memory_id)
+        assert file is not None
+        assert memory is not None
+        large = {"body": body.describe(), "bytes": length, "sha256": body.sha256()}
+        assets = (
+            replace(each, **large) if each.asset_type == "Original" else each
+            for each in memory.assets
+        )  # fmt: skip
+        storage.replace(replace(file, size=length, etag=body.md5(), body=body.describe()))
+        canister.replace_memory(replace(memory, assets=tuple(assets)))
+        try:
+            yield
+        finally:
+            storage.replace(file)
+            canister.replace_memory(memory)
 
 
 def flipped(kept: Any) -> Any:
@@ -268,3 +301,56 @@ def test_a_verification_closes_no_finding_of_memories_that_it_did_not_look_at(
 def test_a_memory_has_to_be_named_with_its_type(text: str, verify: Verify) -> None:
     with pytest.raises(UsageError, match="TYPE:ID"):
         verify(memory=text)
+
+
+def test_a_note_is_compared_with_its_copy_letter_by_letter(box: Box, verify: Verify) -> None:
+    ((memory_id,),) = box.sql(
+        "SELECT memory_id::text FROM storage_edges WHERE memory_type = 'note' AND present "
+        "AND artifact = 'asset' AND backend = 'icp-canister' ORDER BY 1 LIMIT 1"
+    )
+    run = verify(memory=f"note:{memory_id}")
+    assert run.gallery is not None
+    (memory,) = run.gallery.memories
+    texts = {each.backend: each for each in memory.replicas if each.artifact == "asset"}
+    ((length,),) = box.sql("SELECT octet_length(content) FROM notes WHERE id = %s", memory_id)
+    assert set(texts) == {NEON, ICP}
+    assert {each.size_bytes for each in texts.values()} == {length}
+    assert len({each.sha256 for each in texts.values()}) == 1
+    assert (memory.verdict, exit_code(run)) == ("stored_forever", 0)
+
+
+def test_who_watches_is_told_of_the_bytes_as_they_come_and_of_each_copy(
+    box: Box, verify: Verify
+) -> None:
+    memory_id = copied(box)
+    pieces: list[int] = []
+    lines: list[str] = []
+
+    def heard(work: str, by: int, _total: int | None) -> None:
+        if work == "reading bytes":
+            pieces.append(by)
+
+    progress.listen(heard, lines.append)
+    with enlarged(box, memory_id, 3 * 2**20), damaged(box, memory_id, flipped):
+        verify(memory=f"image:{memory_id}")
+    progress.listen(None)
+    assert sum(pieces) >= 3 * 2**20
+    assert max(pieces) <= CHUNK_BYTES, "a large object is told of while it comes"
+    assert sorted(line.split()[2] for line in lines) == [ICP, BLOB]
+    assert any("NOT the bytes that the ledger names" in line for line in lines)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_video_of_a_gigabyte_is_read_in_bounded_memory(box: Box, verify: Verify) -> None:
+    memory_id = copied(box, "video")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with enlarged(box, memory_id, 2**30, memory_type="video"):
+        run = verify(memory=f"video:{memory_id}", certified=False)
+    assert run.gallery is not None
+    (memory,) = run.gallery.memories
+    sizes = [each.size_bytes for each in memory.replicas if each.artifact == "asset"]
+    assert sizes == [2**30, 2**30]
+    assert (memory.verdict, exit_code(run)) == ("stored_forever", 0)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 128 * 1024, f"{grown} kB more than before"

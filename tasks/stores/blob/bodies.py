@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import urllib3
 
 from tasks.lanes import tls_context
+from tasks.stores.protocol import Sink
 
 #: Fits into a core's cache, where it is hashed twice.
 _PIECE_BYTES = 256 * 1024
@@ -76,7 +77,7 @@ class Bodies:
         headers: Mapping[str, str],
         judge: Judge,
         pace: Pace,
-        into: IO[bytes] | None = None,
+        into: Sink | None = None,
     ) -> Digest:
         """Gets a URL and hashes what comes, on a thread; it is written to ``into`` besides.
 
@@ -128,7 +129,7 @@ class _Download:
     headers: Mapping[str, str]
     judge: Judge
     pace: Pace
-    into: IO[bytes] | None
+    into: Sink | None
     given_up: threading.Event
     stopped: threading.Event
     size: int = 0

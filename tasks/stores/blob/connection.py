@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import httpx
 import urllib3
@@ -20,6 +20,7 @@ from tasks.settings import Settings, is_loopback, missing
 from tasks.stores.blob import failures
 from tasks.stores.blob.answers import decoded
 from tasks.stores.blob.bodies import Bodies, Digest, Judge, Pace
+from tasks.stores.protocol import Sink
 
 #: The version of the API's answers that the official client of 2026-11 asks for.
 API_VERSION = "12"
@@ -140,9 +141,7 @@ class BlobConnection:
             total_seconds=TOTAL_SECONDS + seconds - ANSWER_SECONDS,
         )
 
-    async def hashed(
-        self, what: str, url: str, judge: Judge, into: IO[bytes] | None = None
-    ) -> Digest:
+    async def hashed(self, what: str, url: str, judge: Judge, into: Sink | None = None) -> Digest:
         """One attempt to get an object's bytes and to hash them, see :class:`Bodies`.
 
         The token goes only to where private objects are; there the CDN is passed by.

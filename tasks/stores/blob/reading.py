@@ -1,7 +1,5 @@
 """Reads an object's bytes and hashes them, or says why they can't be believed."""
 
-from typing import IO
-
 import httpx
 
 from checks import normal
@@ -11,11 +9,11 @@ from tasks.stores.blob import failures
 from tasks.stores.blob.answers import Blob
 from tasks.stores.blob.asking import find
 from tasks.stores.blob.connection import BlobConnection, transfer_seconds
-from tasks.stores.protocol import HashedObject, emptied
+from tasks.stores.protocol import HashedObject, Sink, emptied
 
 
 async def read(
-    connection: BlobConnection, pathname: str, into: IO[bytes] | None = None
+    connection: BlobConnection, pathname: str, into: Sink | None = None
 ) -> HashedObject | None:
     """All bytes of the object as the API knows it now; None where it says that there is none.
 
@@ -45,9 +43,7 @@ async def read(
     )
 
 
-async def _read_version(
-    connection: BlobConnection, blob: Blob, into: IO[bytes] | None
-) -> HashedObject:
+async def _read_version(connection: BlobConnection, blob: Blob, into: Sink | None) -> HashedObject:
     emptied(into)
     what = f"reading {blob.pathname!r}"
 

@@ -1,7 +1,7 @@
 """The blob store as one of the stores."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from checks.model import Artifact, Backend
 from tasks.rates import Operation
@@ -11,7 +11,7 @@ from tasks.stores.blob.answers import Blob
 from tasks.stores.blob.asking import find, list_page
 from tasks.stores.blob.connection import BlobConnection, Body
 from tasks.stores.blob.writing import Access
-from tasks.stores.protocol import HashedObject, ListingReport, Observation
+from tasks.stores.protocol import HashedObject, ListingReport, Observation, Sink
 
 
 class BlobStore:
@@ -68,7 +68,7 @@ class BlobStore:
         blob = await find(self._connection, location)
         return None if blob is None else _observation(blob)
 
-    async def read(self, location: str, into: IO[bytes] | None = None) -> HashedObject | None:
+    async def read(self, location: str, into: Sink | None = None) -> HashedObject | None:
         """The hashes of all bytes of the object, None where it is not there.
 
         The bytes themselves go into the file ``into``. Raises ObjectChangedError where only other

@@ -4,12 +4,12 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import IO
 
 from checks.errors import MalformedAnswerError, StoreUnreachableError
 from tasks.pace import paced
 from tasks.stores.icp.canister import Canister
 from tasks.stores.icp.memory import BlobMeta
+from tasks.stores.protocol import Sink
 
 #: Hashing less than this is over before a thread has started.
 _WORTH_A_THREAD = 128 * 1024
@@ -53,7 +53,7 @@ class Digests:
 
 
 async def hash_blob(
-    canister: Canister, locator: str, meta: BlobMeta, *, ahead: int, into: IO[bytes] | None = None
+    canister: Canister, locator: str, meta: BlobMeta, *, ahead: int, into: Sink | None = None
 ) -> Digests:
     """Reads a blob from its first to its last chunk; the bytes are written to ``into`` too.
 

@@ -8,7 +8,7 @@ metadata) and its original asset. :meth:`IcpStore.look_up_memory` and
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from typing import IO, Any
+from typing import Any
 
 from checks.errors import (
     AccessRefusedError,
@@ -36,7 +36,7 @@ from tasks.stores.icp.memory import (
 )
 from tasks.stores.icp.reading import Digests, hash_blob
 from tasks.stores.icp.transport import Transport
-from tasks.stores.protocol import HashedObject, ListingReport, Observation, emptied
+from tasks.stores.protocol import HashedObject, ListingReport, Observation, Sink, emptied
 
 #: How long a capsule that could be read counts as readable.
 _READABLE_SECONDS = 60.0
@@ -147,7 +147,7 @@ class IcpStore:
         memory = await self.memory(location)
         return None if memory is None else row_of(memory)
 
-    async def read(self, location: str, into: IO[bytes] | None = None) -> HashedObject | None:
+    async def read(self, location: str, into: Sink | None = None) -> HashedObject | None:
         """Reads and hashes the original asset of the memory at ``location``; see ``Store.read``.
 
         None: its bytes are not here; :meth:`look_up` says whether the memory is a link. Raises
@@ -232,7 +232,7 @@ class IcpStore:
         meta = await self.canister.blob_meta(asset.locator or "")
         return None if meta is None else meta.size
 
-    async def digests(self, asset: Asset, into: IO[bytes] | None = None) -> Digests | None:
+    async def digests(self, asset: Asset, into: Sink | None = None) -> Digests | None:
         """The hashes of an asset's bytes, which go into ``into`` too; None: they are not here."""
         emptied(into)
         if asset.kind is AssetKind.INLINE:
