@@ -195,6 +195,12 @@ class SandboxDirectory:
             "EDGEKEEPER_STUCK_MINUTES": "30",
         }
 
+    def write_blob_token(self) -> Path:
+        """Write the blob store's token to a file of its own, readable by the owner only."""
+        path = self.path / "blob-token"
+        write_private(path, self.choices.blob_token)
+        return path
+
     def write_env_file(self) -> None:
         """Write the settings to ``.env``, readable by the owner only."""
         write_private(self.env_file, dotenv(self.settings()))

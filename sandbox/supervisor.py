@@ -61,8 +61,8 @@ class Supervisor:
             "blob",
             [
                 *_module("sandbox.blob", directory.blob, choices.blob_port),
-                "--token",
-                choices.blob_token,
+                "--token-file",  # what is on a command line every account can read
+                str(directory.write_blob_token()),
             ],
         )
         self._start("icp", _module("sandbox.icp", directory.icp, choices.icp_port))

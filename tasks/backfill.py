@@ -322,8 +322,11 @@ def _to_write(edges: pd.DataFrame, inventories: Inventories) -> pd.DataFrame:
     hashes = inventories.hashes
     if hashes is None or hashes.empty or edges.empty:
         return edges
-    key = ["memory_id", "memory_type", "backend"]
-    known = hashes[[*key, "outcome", "sha256", "read_size"]].drop_duplicates(key)
+    key = ["canonical_id", "memory_type", "backend"]
+    known = hashes.rename(columns={"memory_id": "canonical_id"})
+    known = known[[*key, "outcome", "sha256", "read_size"]].drop_duplicates(key)
+    # a ledger of texts holds an id as the app writes it
+    edges = edges.assign(canonical_id=edges["memory_id"].str.lower())
     merged = edges.merge(known, on=key, how="left")
     assets = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
     for column, read in (("content_hash", "sha256"), ("size_bytes", "read_size")):

@@ -14,24 +14,20 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
-from pydantic import SecretStr
 
+from tasks.secret_forms import any_of, ends_of, secrets_of, without_pieces
 from tasks.settings import MASK, Settings, without_passwords
 from tasks.wording import visible
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_SHORTEST_SECRET = 6  # masking a shorter text would blank out innocent words
-_PEM_LINE = 20
-_SHORTEST_PART = 8  # of an address; keys in them are long, words such as "ping" are not
 #: Each takes time in proportion to the text, whatever the text: strangers write it.
 _PATTERNS = (
     (re.compile(r"(?P<kept>bearer\s+)[^\s\"',;]+", re.IGNORECASE), r"\g<kept>***"),
@@ -43,8 +39,6 @@ _PATTERNS = (
 )
 #: What one of the above, or a URL with a password, can't do without; as the RE2 library has it.
 _SUSPICIOUS = r"(?i)://[^\s]*@|bearer\s|vercel_blob_rw_|-----begin"
-#: Secrets that are addresses: the key is in the path, or in any other part of it.
-_ADDRESSES = ("heartbeat_url", "notify_url")
 
 Event = MutableMapping[str, Any]
 
@@ -120,53 +114,12 @@ def current_log() -> Path | None:
     return _sinks.path
 
 
-def secrets_of(settings: Settings) -> Iterable[str]:
-    """Every secret value, and its parts: passwords and keys in URLs, the token's last part."""
-    found: set[str] = set()
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, SecretStr):
-                secret = each.get_secret_value()
-                found |= {secret, secret.strip(), _password(secret)}
-                found |= _parts(secret) if name in _ADDRESSES else set()
-    found.add(_password(settings.home))
-    token = settings.blob_token.get_secret_value() if settings.blob_token else ""
-    found.add(token.removeprefix(f"vercel_blob_rw_{settings.blob_store_id}_"))
-    pem = settings.identity_pem.get_secret_value() if settings.identity_pem else ""
-    if "-----BEGIN" in pem:
-        found |= {line for line in pem.replace("\\n", "\n").split() if len(line) >= _PEM_LINE}
-    forms = (form for secret in found for form in _forms(secret))
-    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
-
-
-def _password(url: str) -> str:
-    try:
-        return urlsplit(url).password or ""
-    except ValueError:
-        return ""
-
-
-def _parts(url: str) -> set[str]:
-    """The long parts of an address: of its path, its query, and who it is for."""
-    try:
-        address = urlsplit(url)
-        parts = [*address.path.split("/"), *(value for _, value in parse_qsl(address.query))]
-        parts += [address.username or "", address.netloc if "http" not in address.scheme else ""]
-    except ValueError:
-        return set()
-    return {part for part in parts if len(part) >= _SHORTEST_PART}
-
-
-def _forms(secret: str) -> set[str]:
-    """A secret as it may turn up: as it stands, decoded, in a URL, in JSON."""
-    return {secret, unquote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
-
-
 def mask(text: str) -> str:
-    """``text`` without any configured secret, and without whatever looks like one."""
+    """``text`` without any configured secret or a piece of one, and without what looks like one."""
     for secret in _sinks.secrets:
         text = text.replace(secret, MASK)
+    for end, secret in ends_of(_sinks.secrets):
+        text = without_pieces(text, end, secret)
     text = without_passwords(text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
@@ -184,9 +137,8 @@ def mask_table(table: pa.Table) -> pa.Table:
 
 
 def _may_hold_a_secret(column: pa.ChunkedArray) -> bool:
-    if pc.any(pc.match_substring_regex(column, _SUSPICIOUS)).as_py():
-        return True
-    return any(pc.any(pc.match_substring(column, secret)).as_py() for secret in _sinks.secrets)
+    patterns = [_SUSPICIOUS, *([any_of(_sinks.secrets)] if _sinks.secrets else [])]
+    return any(pc.any(pc.match_substring_regex(column, each)).as_py() for each in patterns)
 
 
 _plain_record = logging.getLogRecordFactory()

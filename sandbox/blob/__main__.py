@@ -18,13 +18,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sandbox.blob", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="where the objects are kept")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--token", required=True, help="vercel_blob_rw_<storeId>_<secret>")
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="vercel_blob_rw_<storeId>_<secret>")
+    token.add_argument("--token-file", type=Path, help="a file that holds it, unseen by others")
     parser.add_argument("--host", default="127.0.0.1")
     arguments = parser.parse_args()
     storage = BlobStorage(arguments.dir)
     try:
-        app = create_app(storage, arguments.token)
-    except ValueError as problem:
+        file = arguments.token_file
+        app = create_app(storage, file.read_text("ascii") if file else arguments.token)
+    except (OSError, ValueError) as problem:
         parser.error(f"--token: {problem}")
     # A page of a listing is thousands of short-lived objects, none of them in a cycle.
     gc.freeze()

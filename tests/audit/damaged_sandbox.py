@@ -29,7 +29,20 @@ from sandbox.drift.findings import Finding
 from sandbox.icp.storage import CanisterStorage
 from sandbox.seed import seed
 from sandbox.supervisor import Server, Supervisor, is_healthy
-from tasks import audit, content_repair, filling, mending, observe, publish, rolling
+from tasks import (
+    audit,
+    certifying,
+    chosen,
+    content_repair,
+    filling,
+    looking_up,
+    membership,
+    mending,
+    observe,
+    publish,
+    rolling,
+    verdict,
+)
 from tasks.database import connector
 from tasks.journal import RevertReport, revert_run
 from tasks.lease import held
@@ -297,6 +310,31 @@ def backfilled(
         reading = rolling.verify(run, facts, reports)
         seen = observe.Seen(facts, observe.after_reading(reports, reading))
         return filling.close(run, seen, filling.fill(run, seen, fence, batch), reading)
+
+
+def verified(
+    settings: Settings, gallery: str | None = None, memory: str | None = None
+) -> RunRecord:
+    """The stages of a verification, without certificates, in their order."""
+    options = audit.AuditOptions(repair=RepairPolicy.NONE, verify_budget=ALL_BYTES)
+    with audit.under_way(settings, options, flow=audit.VERIFY_GALLERY) as (run, _):
+        asked = chosen.choose(run, gallery, memory)
+        facts = looking_up.snapshot(run, asked)
+        reports = {Backend.NEON: observe.neon_report(facts)} | {
+            each: looking_up.look_up(run, each, facts, asked)
+            for each in (Backend.BLOB, Backend.ICP)
+        }
+        observe.resolve(run, facts)
+        ids = [memory_id for memory_id, _ in asked.pairs()]
+        reading = rolling.verify(run, facts, reports, ids)
+        seen = observe.Seen(facts, observe.after_reading(reports, reading))
+        conclusions = [observe.conclude(run, n, seen) for n in range(facts["partitions"])]
+        items = membership.compare_items(run, seen, asked)
+        conclusions.append(items.concluded)
+        evidence = certifying.no_certificates()
+        proposal = mending.propose(run, facts)
+        outcome = publish.Outcome(conclusions, reading, proposal, None, ())
+        return verdict.close(run, seen, asked, outcome, evidence, items)
 
 
 def reverted(box: Box, run_id: str) -> RevertReport:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from recordings import ROOT_KEY, chosen, for_each
 
 from checks.errors import SettingsError
-from tasks import log
 from tasks.conninfo import completed
 from tasks.precautions import precautions
+from tasks.secret_forms import secrets_of
 from tasks.settings import Settings, load_settings, masked, variable
 from tasks.stores.blob.store import BlobStore
 from tasks.stores.icp.store import IcpStore
@@ -39,9 +39,9 @@ def examine_settings(data: bytes) -> str:
 def _used(settings: Settings) -> str:
     """What is made of settings that were accepted."""
     shown = str(masked(settings))
-    for secret in log.secrets_of(settings):
+    for secret in secrets_of(settings):
         assert _SECRET not in secret or _SECRET not in shown
-    list(log.secrets_of(settings))
+    list(secrets_of(settings))
     precautions(settings, _ENV)
     settings.home_path()
     for url in (settings.database_url, settings.database_url_unpooled):

@@ -1,9 +1,12 @@
 """One way of showing what can't be seen, for pages, terminals and spreadsheets."""
 
+import base64
 import logging
 import shlex
 
+import pyarrow as pa
 import pytest
+from leaks import Marks
 
 from checks.kinds import filled
 from tasks import log
@@ -65,6 +68,24 @@ def test_the_parts_of_secrets_are_secrets_and_in_every_encoding() -> None:
     assert (
         said == f'{MASK} {MASK} {MASK} {MASK} {MASK} {{"x": "{MASK}"}} https://hc-ping.com is down'
     )
+
+
+def test_a_secret_in_hex_or_base64_is_one_and_so_is_half_of_it() -> None:
+    secret = "Kq7-a-marked-secret-of-32-letters"
+    log.protect(load_settings(None, api_token=secret))
+    encoded = [f(f"{before}{secret}:z".encode()).decode() for before in ("", "m", "me:")
+               for f in (base64.b64encode, base64.urlsafe_b64encode)]  # fmt: skip
+    cut = (f"{secret[:20]} … {secret[-14:]}", f"{secret[:-1]}", f"{secret[1:]}")
+    try:
+        said = [log.mask(each) for each in (*encoded, secret.encode().hex(), *cut)]
+        tables = [pa.table({"said": [each]}) for each in (*encoded, secret.encode().hex(), *cut)]
+        columns = [log.mask_table(table)["said"].to_pylist() for table in tables]
+        assert log.mask("Kq7-a-marke, a word") == "Kq7-a-marke, a word"
+    finally:
+        log._sinks.secrets = ()
+    assert columns == [[each] for each in said]
+    assert not Marks({"token": secret}).found_in(" ".join(said).encode())
+    assert said[-3:] == [f"{MASK} … {MASK}", MASK, MASK]
 
 
 def test_what_a_library_logs_is_masked_before_any_handler_sees_it(

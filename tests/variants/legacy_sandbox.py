@@ -8,28 +8,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
-from damaged_sandbox import Audited, Box, audited, backfilled
+from damaged_sandbox import Audited, Box, audited, backfilled, verified
 from psycopg import sql
 
-from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from sandbox.dataset import Recipe
 from sandbox.seed import seed
-from tasks import (
-    audit,
-    certifying,
-    chosen,
-    looking_up,
-    membership,
-    mending,
-    observe,
-    publish,
-    rolling,
-    verdict,
-)
 from tasks.app_tables import find_app_tables
 from tasks.database import connect
-from tasks.settings import ALL_BYTES
 
 CHANGES = Path(__file__).parent / "changes"
 MEMORIES, GALLERIES = 24, 2
@@ -159,23 +145,4 @@ class Deployment:
 
     def verify(self, home: Path) -> RunRecord:
         """The stages of a verification in their order, without Prefect."""
-        gallery, memory = self._asked()
-        options = audit.AuditOptions(repair=RepairPolicy.NONE, verify_budget=ALL_BYTES)
-        with audit.under_way(self.settings(home), options, flow=audit.VERIFY_GALLERY) as (run, _):
-            asked = chosen.choose(run, gallery, memory)
-            facts = looking_up.snapshot(run, asked)
-            reports = {Backend.NEON: observe.neon_report(facts)} | {
-                each: looking_up.look_up(run, each, facts, asked)
-                for each in (Backend.BLOB, Backend.ICP)
-            }
-            observe.resolve(run, facts)
-            ids = [memory_id for memory_id, _ in asked.pairs()]
-            reading = rolling.verify(run, facts, reports, ids)
-            seen = observe.Seen(facts, observe.after_reading(reports, reading))
-            conclusions = [observe.conclude(run, n, seen) for n in range(facts["partitions"])]
-            items = membership.compare_items(run, seen, asked)
-            conclusions.append(items.concluded)
-            evidence = certifying.no_certificates()
-            proposal = mending.propose(run, facts)
-            outcome = publish.Outcome(conclusions, reading, proposal, None, ())
-            return verdict.close(run, seen, asked, outcome, evidence, items)
+        return verified(self.settings(home), *self._asked())
