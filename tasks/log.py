@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from tasks.secret_forms import any_of, ends_of, secrets_of, without_pieces
+from tasks.secret_forms import any_of, pieces_of, secrets_of
 from tasks.settings import MASK, Settings, without_passwords
 from tasks.wording import visible
 
@@ -118,8 +118,8 @@ def mask(text: str) -> str:
     """``text`` without any configured secret or a piece of one, and without what looks like one."""
     for secret in _sinks.secrets:
         text = text.replace(secret, MASK)
-    for end, secret in ends_of(_sinks.secrets):
-        text = without_pieces(text, end, secret)
+    for piece in pieces_of(_sinks.secrets):
+        text = piece.without(text)
     text = without_passwords(text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)

@@ -4,7 +4,9 @@ import base64
 import functools
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -87,37 +89,52 @@ def _in_base64(data: bytes) -> Iterator[str]:
             yield encode(b"\0" * before + data)[first:last].decode("ascii")
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What the ``whole`` secrets, forms of one, begin with; ``backwards``: what they end with."""
+
+    text: str
+    whole: tuple[str, ...]
+    backwards: bool
+
+    def without(self, text: str) -> str:
+        """``text`` without any run of it that is one of the secrets from, or up to, this piece."""
+        if self.text not in text:
+            return text
+        if self.backwards:
+            turned = Piece(
+                self.text[::-1], tuple(each[::-1] for each in self.whole), backwards=False
+            )
+            return turned.without(text[::-1])[::-1]
+        parts: list[str] = []
+        at = 0
+        while (start := text.find(self.text, at)) >= 0:
+            parts += [text[at:start], MASK]
+            at = start + max(_alike(text, start, each) for each in self.whole)
+        return "".join([*parts, text[at:]])
+
+
+def _alike(text: str, start: int, secret: str) -> int:
+    """For how many characters ``text`` is ``secret`` from ``start`` on."""
+    pairs = enumerate(zip(text[start : start + len(secret)], secret, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(secret), len(text) - start))
+
+
 @functools.lru_cache(maxsize=4)
-def ends_of(secrets: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Both ends of each long secret, with the secret: a text that was cut may hold a piece."""
-    return tuple(
-        (end, secret)
-        for secret in secrets
-        if len(secret) >= _LONG and not _is_known_by_its_parts(secret)
-        for end in (secret[:_PIECE], secret[-_PIECE:])
-    )
-
-
-def without_pieces(text: str, end: str, secret: str) -> str:
-    """``text`` without any run of it that is ``secret`` from, or up to, that ``end`` of it."""
-    if end not in text:
-        return text
-    if not secret.startswith(end):
-        return without_pieces(text[::-1], end[::-1], secret[::-1])[::-1]
-    parts: list[str] = []
-    at = 0
-    while (start := text.find(end, at)) >= 0:
-        parts += [text[at:start], MASK]
-        pairs = enumerate(zip(text[start : start + len(secret)], secret, strict=False))
-        alike = next((n for n, (a, b) in pairs if a != b), min(len(secret), len(text) - start))
-        at = start + alike
-    return "".join([*parts, text[at:]])
+def pieces_of(secrets: tuple[str, ...]) -> tuple[Piece, ...]:
+    """Both ends of each long secret: a text that was cut may hold no more of one."""
+    long = [each for each in secrets if len(each) >= _LONG and not _is_known_by_its_parts(each)]
+    whole: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
+    for secret in long:
+        whole[secret[:_PIECE], False].append(secret)
+        whole[secret[-_PIECE:], True].append(secret)
+    return tuple(Piece(text, tuple(of), backwards) for (text, backwards), of in whole.items())
 
 
 @functools.lru_cache(maxsize=4)
 def any_of(secrets: tuple[str, ...]) -> str:
     """A regular expression, as the RE2 library has it, for all secrets and their pieces."""
-    ends = ends_of(secrets)
-    cut = {secret for _, secret in ends}
-    known = {end for end, _ in ends} | {secret for secret in secrets if secret not in cut}
+    pieces = pieces_of(secrets)
+    by_piece = {secret for piece in pieces for secret in piece.whole}
+    known = {piece.text for piece in pieces} | {each for each in secrets if each not in by_piece}
     return "|".join(map(re.escape, sorted(known)))

@@ -64,7 +64,9 @@ class Marks:
         """The same for every file, Parquet and SQLite as what they hold; by file's path."""
         found: dict[str, set[str]] = {}
         for path in sorted(each for each in directory.rglob("*") if each.is_file()):
-            names = self.found_in(b"\n".join(_readings(path)))
+            names = set()
+            with suppress(FileNotFoundError):  # what a process took with it when it ended
+                names |= self.found_in(b"\n".join(_readings(path)))
             names |= self.found_in(str(path.relative_to(directory)).encode())
             if names:
                 found[str(path.relative_to(directory))] = names

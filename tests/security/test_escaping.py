@@ -71,7 +71,7 @@ def test_the_parts_of_secrets_are_secrets_and_in_every_encoding() -> None:
 
 
 def test_a_secret_in_hex_or_base64_is_one_and_so_is_half_of_it() -> None:
-    secret = "Kq7-a-marked-secret-of-32-letters"
+    secret = "Kq7-a-marked/secret+of-34-letters"
     log.protect(load_settings(None, api_token=secret))
     encoded = [f(f"{before}{secret}:z".encode()).decode() for before in ("", "m", "me:")
                for f in (base64.b64encode, base64.urlsafe_b64encode)]  # fmt: skip

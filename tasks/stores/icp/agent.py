@@ -29,6 +29,8 @@ from tasks.stores.icp.transport import ACCEPTED, EndpointMissingError, Transport
 POLL_SECONDS = 120.0
 _FIRST_POLL_SECONDS = 0.5
 _LONGEST_POLL_SECONDS = 5.0
+#: What the network says of a reply that is longer than 3 MiB.
+_TOO_LARGE = "application payload size"
 _TRANSIENT_REJECT = 2
 _REJECTS = {
     1: "a fatal error of the network",
@@ -53,6 +55,10 @@ class CertifiedReply:
     reply: bytes
     certificate: Certificate
     content: Mapping[str, Any]
+
+
+class ReplyTooLargeError(StoreError):
+    """The canister's answer is longer than a reply may be: less is to be asked for."""
 
 
 class TransientRejectError(StoreError):
@@ -241,6 +247,8 @@ def _rejection(method: str, answer: Mapping[str, Any]) -> StoreError:
     message = f"{method} was rejected: {_REJECTS.get(code, f'reject code {code}')}: {said}"
     if code == _TRANSIENT_REJECT:
         return TransientRejectError(message)
+    if _TOO_LARGE in said:
+        return ReplyTooLargeError(message)
     if "only" in said.lower() and "controller" in said.lower():
         return AccessRefusedError(message)
     return StoreError(message)

@@ -22,8 +22,9 @@ from checks.errors import (
     StoreUnreachableError,
 )
 from checks.model import StoreState
+from tasks.stores.icp.agent import ReplyTooLargeError
 from tasks.stores.icp.canister import PAGE_LIMIT, Canister
-from tasks.stores.icp.memory import Capsule, inventory_row
+from tasks.stores.icp.memory import Capsule, MemoryPage, inventory_row
 from tasks.stores.protocol import ListingReport
 
 PASSES = 3
@@ -149,6 +150,7 @@ class Listing:
         """One pass through a capsule's pages; hands on what was not seen before."""
         cursor: str | None = None
         cursors: set[str] = set()
+        limit = PAGE_LIMIT
         pages = _SPARE_PAGES + _PAGES_FACTOR * (expected // PAGE_LIMIT)
         for _ in range(pages):
             self._pages_left -= 1
@@ -157,7 +159,7 @@ class Listing:
                     "the canister sent many times as many pages as there should be, of about "
                     f"{self._report.expected} memories; its listing was given up"
                 )
-            page = await self._canister.memories_page(capsule_id, cursor)
+            page, limit = await self._page(capsule_id, cursor, limit)
             if page is None:
                 raise AccessRefusedError(
                     "this identity may not read it, or it is gone; check IC_IDENTITY_PEM"
@@ -173,6 +175,23 @@ class Listing:
             cursor = page.next_cursor
             cursors.add(cursor)
         raise MalformedAnswerError(f"its listing has no end within {pages} pages")
+
+    async def _page(
+        self, capsule_id: str, cursor: str | None, limit: int
+    ) -> tuple[MemoryPage | None, int]:
+        """One page of ``limit`` memories, or of as many as fit into a reply; and the next's limit.
+
+        Titles of any length are in it, so that few of them may fill a reply.
+        """
+        while True:
+            try:
+                page = await self._canister.memories_page(capsule_id, cursor, limit)
+            except ReplyTooLargeError:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+            else:
+                return page, min(PAGE_LIMIT, 2 * limit)
 
     @staticmethod
     def _new_rows(capsule_id: str, items: list[dict[str, Any]], seen: set[str]) -> list[Row]:
