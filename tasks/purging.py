@@ -1,10 +1,11 @@
 """Purge: files that nothing has referred to for weeks, kept aside and then removed.
 
 An object is removed only if it was seen orphaned in several complete runs over two weeks, if every
-store was seen whole in this run, if it is still the version that was first seen, and if nothing
-refers to it when asked again. Its bytes and its manifest are in quarantine before; what is found to
-be referred to afterwards is put back at once. Copies on the canister are left: nothing there can be
-removed on condition that it is still what was seen.
+store was seen whole in this run, if it is still the version that was first seen, if nothing refers
+to it when asked again, and if its bytes are not what a living memory lacks. Its bytes and its
+manifest are in quarantine before; what is found to be referred to afterwards is put back at once.
+Copies on the canister are left: nothing there can be removed on condition that it is still what was
+seen.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from tasks.app_tables import find_app_tables
 from tasks.audit import AuditRun
 from tasks.comparison import all_findings
 from tasks.database import Connection, transaction
+from tasks.last_copy import LastCopies
 from tasks.lease import Fence, still_ours
 from tasks.mending import Proposal
 from tasks.observe import OpenStores, Seen, named_now
@@ -50,6 +52,12 @@ from tasks.stores.blob.store import BlobStore
 COMPLETE_RUNS = 3
 FIRST_SEEN_BEFORE = timedelta(days=14)
 Outcomes = dict[str, tuple[str, str | None]]
+
+
+class NeededError(StoreError):
+    """A living memory lacks these bytes: they are not removed."""
+
+
 NamedNow = Callable[[Collection[str]], Awaitable[set[str]]]
 
 
@@ -180,7 +188,8 @@ async def _purge_all(
             by_edges = await database.run(named_by_edges, address, locations)
             return by_edges | await named_now(run, seen, stores, locations)
 
-        purging = Purging(blob, database, fence, run.directory.home, referred_to)
+        last = LastCopies(blob, database, address)
+        purging = Purging(blob, database, fence, run.directory.home, referred_to, last)
         for orphan in orphans:
             try:
                 state, detail = await purging.purge(orphan)
@@ -188,6 +197,8 @@ async def _purge_all(
                 raise
             except StoreUnreachableError:
                 raise
+            except NeededError as error:
+                state, detail = RepairState.REFUSED, f"not removed: {error}"
             except ObjectChangedError as error:
                 state, detail = RepairState.SUPERSEDED, str(error)
             except StoreError as error:
@@ -206,6 +217,7 @@ class Purging:
         fence: the lease under which it is removed.
         home: where the quarantine is.
         referred_to: which of some pathnames anything refers to at this moment.
+        last: whether a living memory lacks some bytes.
     """
 
     blob: BlobStore
@@ -213,6 +225,7 @@ class Purging:
     fence: Fence
     home: Path
     referred_to: NamedNow
+    last: LastCopies
 
     async def purge(self, orphan: Orphan) -> tuple[RepairState, str | None]:
         """Keeps one object aside and removes it; what came of it."""
@@ -252,7 +265,8 @@ class Purging:
     async def _keep(self, orphan: Orphan) -> Kept | None:
         """The object in quarantine; None: it is not there any more.
 
-        Raises ObjectChangedError where it is another version than was first seen.
+        Raises ObjectChangedError where it is another version than was first seen, NeededError
+        where a living memory lacks its bytes.
         """
         directory = place(self.home, self.fence.run_id, Backend.BLOB, orphan.location)
         seen = await self.blob.look_up(orphan.location)
@@ -266,6 +280,8 @@ class Purging:
                 raise ObjectChangedError(
                     f"{orphan.location} is version {read.version}, not the one that was first seen"
                 )
+            if (needed := await self.last.why_needed(read)) is not None:
+                raise NeededError(needed)
             write_body(directory, body)
         why = {"why": "orphaned", "fingerprint": orphan.fingerprint}
         kept = Kept(

@@ -55,6 +55,15 @@ WHERE fingerprint = ANY(%(fingerprints)s) AND resolved_at IS NULL;
 SELECT DISTINCT e.location FROM {edges} AS e
 WHERE e.backend = 'vercel-blob' AND e.present AND e.location = ANY(%(forms)s);
 
+-- name: recorded_for
+-- The memories whose file the ledger says to have a hash, or a size where it has no hash.
+SELECT DISTINCT e.memory_id::text, e.memory_type::text
+FROM {edges} AS e
+WHERE e.artifact = 'asset' AND e.backend <> 'neon-db' AND e.memory_type <> %(note)s
+    AND (lower(e.content_hash) = %(sha256)s
+        OR e.content_hash IS NULL AND e.size_bytes = %(size)s)
+ORDER BY 1, 2;
+
 -- name: expired
 -- What was kept long enough: so many days since it was kept, removed from its store, and put back.
 -- What a memory is to be made of anew that was removed to be replaced stays until it is back.

@@ -1,7 +1,9 @@
 """Purge: only what has been orphaned for weeks is removed, kept aside first, and can come back."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from damaged_sandbox import ICP, Box
 
 from checks.model import RepairState
 from sandbox.blob.storage import StoredObject
+from sandbox.content import parse
 from tasks.database import connect, connector
 from tasks.purging import Purging
 from tasks.quarantine import in_quarantine, restore_all
@@ -144,7 +147,7 @@ def test_what_is_referred_to_while_it_is_removed_is_put_back_at_once(
             asked.append(there(box, orphan) is None)
             return set(locations) if len(asked) > 1 else set()
 
-        mine = Purging(self.blob, self.database, self.fence, self.home, referred_to)
+        mine = replace(self, referred_to=referred_to)
         return await purge(mine, one)
 
     monkeypatch.setattr(Purging, "purge", meddled)
@@ -155,6 +158,55 @@ def test_what_is_referred_to_while_it_is_removed_is_put_back_at_once(
     back = there(box, orphan)
     assert back is not None
     assert back.etag == orphan.etag
+
+
+def a_file(box: Box) -> tuple[str, str]:
+    """The id and the pathname of a memory whose file is in the blob store alone."""
+    ((memory_id, location),) = box.sql(
+        "SELECT memory_id::text, location FROM storage_edges WHERE backend = 'vercel-blob' AND "
+        "present AND memory_id NOT IN (SELECT memory_id FROM storage_edges WHERE backend = "
+        "'icp-canister') ORDER BY 1 LIMIT 1"
+    )
+    return memory_id, location
+
+
+@pytest.mark.parametrize("recorded", ["hash", "size"])
+@pytest.mark.parametrize("own", ["gone", "other bytes", "the bytes", "memory deleted"])
+def test_what_a_living_memory_lacks_is_not_removed(
+    own: str, recorded: str, box: Box, home: Path, orphan: StoredObject,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Its file was moved, and is more than is read to recognise one that was."""
+    monkeypatch.setattr("tasks.moved.PROOF_BYTES", 0)
+    ripen(box, home)
+    memory_id, name = a_file(box)
+    digest = hashlib.sha256(parse(orphan.body).read()).hexdigest() if recorded == "hash" else None
+    box.sql("UPDATE storage_edges SET content_hash = %s, size_bytes = %s WHERE memory_id = %s AND "
+            "backend = 'vercel-blob'", digest, orphan.size, memory_id)  # fmt: skip
+    with box.blob_storage() as storage:
+        before = storage.get(name)
+        assert before is not None
+        if own == "gone":
+            storage.delete([name])
+        if own == "the bytes":
+            storage.replace(replace(orphan, pathname=name))
+    if own == "memory deleted":
+        for table in box.directory.tables.memories.values():
+            box.sql(f'DELETE FROM "{table}" WHERE id = %s', memory_id)  # noqa: S608
+    try:
+        found = box.audit(home, repair="purge").of("orphaned")
+        (finding,) = [each for each in found if each.location == orphan.pathname]
+    finally:
+        with box.blob_storage() as storage:
+            storage.replace(before)
+    if own in ("gone", "other bytes"):
+        assert finding.repair == "refused"
+        assert f"{memory_id}, whose own file does not hold them" in finding.repair_detail
+        assert there(box, orphan) == orphan
+        assert not list(home.glob("quarantine/*/*/body"))
+    else:
+        assert finding.repair == "applied", finding.repair_detail
+        assert there(box, orphan) is None
 
 
 class Killed(BaseException):
