@@ -36,13 +36,13 @@ _JOURNAL = (
 
 
 class Forks:
-    """The process that runs audits on demand, see ``audit_forks``."""
+    """The process that runs audits on demand, see ``audit_forks``, or what another script does."""
 
-    def __init__(self, errors: Path) -> None:
-        search = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    def __init__(self, errors: Path, script: Path = HERE / "audit_forks.py") -> None:
+        search = os.pathsep.join(map(str, (HERE, script.parent, HERE.parents[1])))
         with errors.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "audit_forks.py")], stderr=log, text=True,
+                [sys.executable, str(script)], stderr=log, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env={**os.environ, **_NO_THREADS, "PYTHONPATH": search},
             )  # fmt: skip

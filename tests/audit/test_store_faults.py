@@ -90,7 +90,7 @@ def check_others(
 
 @pytest.fixture(scope="module")
 def _small(new_box: Callable[[str], Box]) -> Box:
-    box = new_box("small").fill(70, 13, FEW)
+    box = new_box("small").fill(48, 13, FEW)
     box.keep()
     return box
 
@@ -120,8 +120,8 @@ def calm(_calm: list[Audited], small: Box, tmp_path: Path) -> Audited:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Listings of several pages out of a few objects, and little patience."""
-    monkeypatch.setitem(asking.list_page.__kwdefaults__, "limit", 25)
-    monkeypatch.setattr(canister.Canister.memories_page, "__defaults__", (None, 5))
+    monkeypatch.setitem(asking.list_page.__kwdefaults__, "limit", 17)
+    monkeypatch.setattr(canister.Canister.memories_page, "__defaults__", (None, 4))
     monkeypatch.setattr(listing, "BARREN_PAGES", 5)
     monkeypatch.setattr(listing, "SPARE_PAGES", 20)
     monkeypatch.setattr(capsules, "_SPARE_PAGES", 20)

@@ -1,19 +1,22 @@
 """Every damage to a single replica is mended from another, and nothing is overwritten on a guess."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from damaged_sandbox import BLOB, ICP, Box
-from forever_box import Pair, blobs_without_a_memory, content_of
+from forever_box import Pair, blobs_without_a_memory, content_of, copies_of, not_on_icp
 
 from sandbox.blob.storage import StoredObject
 from sandbox.content import parse
+from sandbox.icp.bodies import Bodies
 from sandbox.icp.storage import StoredAsset
 from tasks.database import Connection
 from tasks.quarantine import Kept, keep
+from tasks.stores.icp.updates import Updates
 
 ON_ICP = (
     "SELECT e.memory_id::text, e.memory_type::text FROM storage_edges e WHERE e.backend = "
@@ -24,14 +27,22 @@ ON_ICP = (
 
 def on_icp(box: Box, kind: str = "internal", *, note: bool = False, derived: bool = False) -> Pair:
     """A memory with a copy on the canister of which nothing is wrong."""
+    return all_on_icp(box, kind, note=note, derived=derived)[0]
+
+
+def all_on_icp(
+    box: Box, kind: str = "internal", *, note: bool = False, derived: bool = False
+) -> list[Pair]:
+    """All memories with such a copy, in a fixed order."""
+    found = []
     for memory_id, memory_type in box.sql(ON_ICP, note):
         with box.canister_storage() as storage:
             memory = storage.memory(memory_id)
         assert memory is not None
         originals = [each for each in memory.assets if each.asset_type == "Original"]
         if originals[0].kind == kind and derived == (len(memory.assets) > 1):
-            return memory_id, memory_type
-    raise LookupError(kind)
+            found.append((memory_id, memory_type))
+    return found
 
 
 def pathname(box: Box, pair: Pair) -> str:
@@ -66,6 +77,21 @@ def damage_copy(box: Box, pair: Pair, change: Callable[[StoredAsset], StoredAsse
         assert memory is not None
         assets = tuple(change(a) if a.asset_type == "Original" else a for a in memory.assets)
         storage.replace_memory(replace(memory, assets=assets))
+
+
+def file_of(box: Box, pair: Pair) -> StoredObject:
+    with box.blob_storage() as storage:
+        found = storage.get(pathname(box, pair))
+    assert found is not None
+    return found
+
+
+def held(box: Box, pairs: Sequence[Pair]) -> list[object]:
+    """The files of some memories, and the assets that the canister has of them."""
+    with box.blob_storage() as storage, box.canister_storage() as canister:
+        copies = [canister.memory(memory_id) for memory_id, _ in pairs]
+        files = [storage.get(pathname(box, pair)) for pair in pairs]
+    return [*files, *(copy.assets if copy else () for copy in copies)]
 
 
 def truncated(thing: StoredAsset) -> StoredAsset:
@@ -159,18 +185,25 @@ def test_a_copy_with_a_thumbnail_keeps_it(box: Box, home: Path) -> None:
     )
 
 
-def test_a_note_is_put_back_from_its_row(box: Box, home: Path) -> None:
-    for kind in ("inline", "internal"):
-        try:
-            pair = on_icp(box, kind, note=True)
-        except LookupError:
-            continue
-        with box.canister_storage() as storage:
-            storage.delete_memories([pair[0]])
-        assert box.audit(home, verify="all", repair="content").code == 0
-        assert box.audit(home / "again", verify="all").kinds == {}
-        return
-    raise AssertionError("no note is on the canister")
+def other_text(box: Box, change: Callable[[bytes], bytes]) -> Callable[[StoredAsset], StoredAsset]:
+    """What changes a copied text, which the canister has as uploaded bytes."""
+    bodies = Bodies(box.directory.icp / "blobs")
+    return lambda a: replace(a, body=bodies.store([change(bodies.read(a.body or ""))]))
+
+
+def test_damaged_copies_of_notes_are_put_back_from_their_rows(box: Box, home: Path) -> None:
+    notes = all_on_icp(box, "inline", note=True)[:3]
+    contents = [content_of(box, pair) for pair in notes]
+    damage_copy(box, notes[0], None)
+    damage_copy(box, notes[1], other_text(box, lambda text: text[: len(text) // 2]))
+    damage_copy(box, notes[2], other_text(box, lambda text: bytes([text[0] ^ 1]) + text[1:]))
+    done = box.audit(home, verify="all", repair="content")
+    assert {f.memory_id for f in done.record.findings} == {memory_id for memory_id, _ in notes}
+    assert {f.repair for f in done.record.findings} == {"applied"}, done.record.findings
+    for pair, content in zip(notes, contents, strict=True):
+        assert copies_of(box, pair) == [content]
+    assert box.audit(home / "again", verify="all").kinds == {}
+    assert not blobs_without_a_memory(box)
 
 
 def test_what_no_verified_replica_is_left_of_is_not_overwritten(box: Box, home: Path) -> None:
@@ -195,6 +228,52 @@ def test_what_no_verified_replica_is_left_of_is_not_overwritten(box: Box, home: 
     finally:
         with box.blob_storage() as storage:
             storage.replace(before)
+
+
+def share(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    """Lets the canister say that a memory is shared, which its stand-in can't have."""
+    whole = Updates.whole
+
+    async def shared(self: Updates, memory_id: str) -> dict[str, Any]:
+        memory = await whole(self, memory_id)
+        return memory | {"access_entries": [{}]} if memory_id == pair[0] else memory
+
+    monkeypatch.setattr(Updates, "whole", shared)
+
+
+def test_damage_beyond_repair_overwrites_nothing_and_says_why(
+    box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, rotten, shared, *_ = all_on_icp(box)
+    alone = not_on_icp(box, "image")[0]
+    pairs = (gone, rotten, shared, alone)
+    files = [file_of(box, pair) for pair in pairs]
+    damage_file(box, gone, None)
+    damage_copy(box, gone, flipped)  # one is gone, the other rotten
+    damage_file(box, rotten, file_flipped)
+    damage_copy(box, rotten, None)
+    damage_copy(box, shared, truncated)  # can't be made anew as it was
+    share(monkeypatch, shared)
+    damage_file(box, alone, file_truncated)  # there never was a copy
+    damaged = held(box, pairs)
+    try:
+        done = box.audit(home, verify="all", repair="content")
+        assert held(box, pairs) == damaged
+    finally:
+        with box.blob_storage() as storage:
+            for each in files:
+                storage.replace(each)
+    assert done.code == 1
+    said = {
+        "not what the ledger has recorded": {gone, rotten},
+        "shared with somebody": {shared},
+        "icp-canister does not have it": {alone},
+    }
+    for why, of in said.items():
+        for pair in of:
+            found = [f for f in done.record.findings if f.memory_id == pair[0]]
+            assert not [f for f in found if f.repair == "applied" and f.kind != "missing"], found
+            assert [f for f in found if why in (f.repair_detail or "")], (why, found)
 
 
 def test_a_file_that_was_written_since_it_was_found_rotten_stays(box: Box, home: Path) -> None:

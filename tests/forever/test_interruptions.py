@@ -1,11 +1,14 @@
 """Killed at any instant, or let down by a store at any call, and run again: every memory ends right."""
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import psycopg
 import pytest
 from damaged_sandbox import ICP, Box
 from forever_box import (
+    Canister,
     Pair,
     blobs_without_a_memory,
     check_stored,
@@ -20,6 +24,7 @@ from forever_box import (
     not_on_icp,
     stored,
 )
+from kills import Forks
 
 from checks.model import Artifact, Backend
 from tasks import edge_states
@@ -28,6 +33,8 @@ from tasks.lease import held
 from tasks.subjects import read_subjects
 
 HERE = Path(__file__).parent
+#: Kills of the long campaign, memories that each of its histories stores, and a bound for one.
+KILLS, HISTORY_OF, MOST_KILLS = 320, 10, 200
 UPDATES = (
     "uploads_begin", "uploads_put_chunk", "uploads_finish", "memories_create_with_internal_blobs",
 )  # fmt: skip
@@ -97,37 +104,75 @@ def test_a_run_killed_at_a_call_is_finished_by_the_next(
     check_all_right(box, pairs)
 
 
-def kill_at_random(
-    box: Box, home: Path, rng: random.Random, pairs: list[Pair], longest: float
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    process = Forks(tmp_path_factory.mktemp("forks") / "errors.txt", HERE / "forever_forks.py")
+    yield process
+    process.stop()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs that store the same memories, one after the other, each killed unless it ends before."""
+
+    forks: Forks
+    box: Box
+    home: Path
+    pairs: list[Pair]
+
+    def run(self, **order: Any) -> int:
+        self.home.mkdir(exist_ok=True)
+        settings = self.box.directory.settings() | {"EDGEKEEPER_HOME": str(self.home)}
+        return self.forks.run(settings=settings, pairs=self.pairs, **order)
+
+    def instants(self) -> int:
+        """How many instants a run has that nothing disturbs."""
+        ticks = self.home.parent / "ticks.json"
+        assert self.run(ticks=str(ticks)) == 0
+        return sum(json.loads(ticks.read_text("utf-8")).values())
+
+    def killed_until_one_ends(self, rng: random.Random, instants: int) -> int:
+        """How many were killed, each as it is drawn: after a time, or at one of its instants."""
+        for killed in range(MOST_KILLS):
+            if rng.random() < 1 / 3:
+                end = self.run(seconds=rng.uniform(0.0, 1.5))
+            else:
+                end = self.run(stage=None, instant=rng.randint(1, instants))
+            if end == 0:
+                return killed
+            assert end == -signal.SIGKILL, end
+        raise AssertionError(f"none of {MOST_KILLS} runs came to its end")
+
+
+def test_a_run_killed_at_random_instants_is_finished_by_the_next(
+    box: Box, home: Path, forks: Forks
 ) -> None:
-    process = start(box, home, STORED, pairs=pairs)
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(rng.uniform(0.0, longest))
-    process.kill()
-    process.communicate()
-
-
-def test_a_run_killed_at_random_instants_is_finished_by_the_next(box: Box, home: Path) -> None:
-    rng = random.Random(3)
-    pairs = not_on_icp(box, limit=12)
-    for _ in range(4):
-        kill_at_random(box, home, rng, pairs, 1.5)
-    assert stored(box.settings(home), pairs).code == 0
-    check_all_right(box, pairs)
+    runs = Runs(forks, box, home, not_on_icp(box, limit=6))
+    for instant in (90, 180, 270, 360, 450):
+        assert runs.run(stage=None, instant=instant) == -signal.SIGKILL
+    assert runs.run() == 0
+    check_all_right(box, runs.pairs)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.timeout(0)
 def test_runs_killed_hundreds_of_times_are_finished_by_the_next(
-    number: int, box: Box, home: Path
+    box: Box, home: Path, forks: Forks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rng = random.Random(number)
-    pairs = not_on_icp(box, limit=25)
-    for _ in range(30):
-        kill_at_random(box, home, rng, pairs, 2.5)
-    assert stored(box.settings(home), pairs).code == 0
-    check_all_right(box, pairs)
+    untouched, histories, survived, instants = Canister.of(box), 0, 0, 0
+    while survived < KILLS:
+        rng, pairs = random.Random(histories), not_on_icp(box, limit=HISTORY_OF)
+        runs = Runs(forks, box, home.parent / f"home-{histories}", pairs)
+        if histories:
+            survived += runs.killed_until_one_ends(rng, instants)
+        else:
+            instants = runs.instants()
+        check_all_right(box, pairs)
+        box.set_back()
+        untouched.set_back(box)
+        histories += 1
+        with capsys.disabled():
+            sys.stdout.write(f"histories {histories}, kills survived {survived}\n")
 
 
 @pytest.mark.parametrize(
