@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from threading import current_thread
+from threading import Lock, current_thread
 from typing import Any
 
 import httpx
@@ -43,7 +43,8 @@ from test_store_faults import LIST
 
 from checks.model import StoreState
 from checks.run import StoreSummary
-from tasks import audit, confirm, observe, publish
+from tasks import confirm, publish, run_directory
+from tasks.settings import Settings
 
 LIFE = (
     "create_file", "create_note", "store_forever", "overwrite", "rename", "delete", "take_back",
@@ -231,6 +232,7 @@ class Player:
             key=lambda each: each[0],
         )
         self._now = (0, 0, 0)
+        self._held = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=APP)
 
     # The app's side
@@ -251,6 +253,10 @@ class Player:
         """A moment of the audit at which the app may make steps."""
         if current_thread().name.startswith((APP, "lease-heartbeat")):
             return
+        with self._held:  # Prefect's tasks run side by side
+            self._make_what_is_due(what)
+
+    def _make_what_is_due(self, what: str) -> None:
         number, stage, moment = self._now
         while self._moves and (self._moves[0][0].audit, self._moves[0][0].stage,
                                self._moves[0][0].moment) <= self._now:  # fmt: skip
@@ -296,7 +302,7 @@ class Player:
 
     # The audit's side
 
-    def audit(self, number: int, *, live: bool) -> "Seen":
+    def audit(self, number: int, *, live: bool, through: Callable[..., Audited]) -> "Seen":
         """One audit with repairs, with the app alive or at rest."""
         if not live:
             self._moves.clear()
@@ -318,18 +324,19 @@ class Player:
             self.home, EDGEKEEPER_GRACE_MINUTES=str(grace), EDGEKEEPER_STUCK_MINUTES=str(stuck),
             EDGEKEEPER_IC_RATE="1",
         )  # fmt: skip
-        with _held_up(self) as snapshots:
-            done = audited(
+        with _held_up(self):
+            done = through(
                 settings, repair="ledger", verify="all" if reads else "0",
                 before={stage: hook(stage) for stage in STAGES},
             )  # fmt: skip
-        run, facts = snapshots[0]
-        judge = Judge(
-            self.world,
-            view_of(datetime.fromisoformat(facts["at"]), grace=grace, stuck=stuck, reads=reads),
-        )
+        directory = run_directory.existing(self.home, done.record.run_id)
+        at = datetime.fromisoformat(directory.done_stages()["snapshot"]["at"])
+        view = view_of(at, grace=grace, stuck=stuck, reads=reads)
+        judge = Judge(self.world, view)
         self.tally.counts["audits"] += 1
-        return Seen(done, judge, self.truths, began, marks, _versions(run), self._witnessed())
+        return Seen(
+            done, judge, self.truths, began, marks, _versions(directory.path), self._witnessed()
+        )
 
     def _witnessed(self) -> list[Write]:
         every = "SELECT number, who, place, before, after, version FROM witness ORDER BY number"
@@ -346,35 +353,34 @@ class Player:
 
 
 @contextmanager
-def _held_up(player: Player) -> Iterator[list[tuple[audit.AuditRun, dict[str, Any]]]]:
-    """An audit that waits for the app at every moment; gives the run and its snapshot's facts.
-
-    One request at a time, so that the same moves fall upon the same moments; no pages are written.
-    """
-    send, execute, snapshot = httpx.AsyncClient.send, psycopg.Connection.execute, observe.snapshot
-    snapshots: list[tuple[audit.AuditRun, dict[str, Any]]] = []
+def _held_up(player: Player) -> Iterator[None]:
+    """An audit that waits for the app at every moment, one request at a time."""
+    send, execute = httpx.AsyncClient.send, psycopg.Connection.execute
+    stores = player.world.box.directory
+    origins = {httpx.URL(each).netloc for each in (stores.blob_origin, stores.icp_origin)}
 
     async def held_send(client: Any, request: httpx.Request, **more: Any) -> httpx.Response:
-        player.moment(f"{request.method} {request.url.path}")
+        if request.url.netloc in origins:  # Prefect talks with its server
+            player.moment(f"{request.method} {request.url.path}")
         return await send(client, request, **more)
 
     def held_execute(conn: Any, statement: Any, *more: Any, **named: Any) -> Any:
         player.moment(str(statement)[:60])
         return execute(conn, statement, *more, **named)
 
-    def known_snapshot(run: audit.AuditRun) -> dict[str, Any]:
-        facts = snapshot(run)
-        snapshots.append((run, facts))
-        return facts
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx.AsyncClient, "send", held_send)
         patch.setattr(psycopg.Connection, "execute", held_execute)
-        patch.setattr(observe, "snapshot", known_snapshot)
         patch.setattr(confirm, "CONCURRENCY", 1)
-        patch.setattr(publish, "published", lambda _run, record, *_pages, **_more: record)
         patch.setattr(httpx, "create_ssl_context", _ssl_context)
-        yield snapshots
+        yield
+
+
+def in_stages(settings: Settings, **how: Any) -> Audited:
+    """An audit stage by stage: the same moves fall upon the same moments. No pages are written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "published", lambda _run, record, *_pages, **_more: record)
+        return audited(settings, **how)
 
 
 @cache
@@ -382,10 +388,10 @@ def _ssl_context(**options: Any) -> Any:
     return make_ssl_context(**options)
 
 
-def _versions(run: audit.AuditRun) -> dict[tuple[str, str, str], str]:
-    """The version of every edge that the run's snapshot saw."""
+def _versions(directory: Path) -> dict[tuple[str, str, str], str]:
+    """The version of every edge that a run's snapshot saw."""
     columns = ["memory_id", "artifact", "backend", "version"]
-    files = sorted((run.directory.path / "ledger").glob("part-*.parquet"))
+    files = sorted((directory / "ledger").glob("part-*.parquet"))
     rows = (row for path in files for row in pq.read_table(path, columns=columns).to_pylist())
     return {(row["memory_id"], row["artifact"], row["backend"]): row["version"] for row in rows}
 
@@ -426,11 +432,10 @@ class Seen:
         return self.audited.record.stores
 
     def told(self, key: Key) -> list[tuple[Any, ...]]:
-        """All that was so of what a finding rests on, for whoever reads a failure."""
+        """What was found of its memory, and all that was so of what a finding rests on."""
         every = [truth.around(key[1]) if key[1] else truth.about(key) for truth in self.truths]
-        return [
-            each for number, each in enumerate(every) if not number or each != every[number - 1]
-        ]
+        so = [each for number, each in enumerate(every) if not number or each != every[number - 1]]
+        return [tuple(other for other in self.found if other[1] == key[1]), *so]
 
     def window(self, first: int, last: int) -> list[Truth]:
         return self.truths[first : last + 1]

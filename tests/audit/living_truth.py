@@ -35,9 +35,8 @@ GRAVER: Mapping[str, frozenset[str]] = {
     "location_conflict": CONTENTS | DIVERGING,
     "replica_divergence": CONTENTS | DIVERGING | {"location_conflict"},
     **dict.fromkeys(CONTENTS, DIVERGING | {"location_conflict"}),
-    **dict.fromkeys(
-        ("untracked", "unmarked", "sync_failed", "stuck"), frozenset({"location_conflict"})
-    ),
+    "unmarked": frozenset({"location_conflict", "outdated_replica"}),
+    **dict.fromkeys(("untracked", "sync_failed", "stuck"), frozenset({"location_conflict"})),
 }
 _KIND = {"Image": "image", "Note": "note", "Document": "document", "Audio": "audio",
          "Video": "video"}  # fmt: skip
