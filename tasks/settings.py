@@ -184,6 +184,11 @@ class Settings(BaseSettings):
         "EDGEKEEPER_ICP_CAPSULE", "the capsule that Store Forever writes to; default: the "
         "identity's own", "capsule_1730000000",
     )  # fmt: skip
+    icp_gone_capsules: Annotated[tuple[str, ...], NoDecode] = _named(
+        "EDGEKEEPER_ICP_GONE_CAPSULES", "comma-separated ids of capsules that are known to be gone "
+        "for good: where the canister certifies it, what the ledger has in them is missing instead "
+        "of unknown", "capsule_1700000000,capsule_1710000000", (),
+    )  # fmt: skip
     notify_url: Annotated[tuple[SecretStr, ...], NoDecode] = _named(
         "EDGEKEEPER_NOTIFY_URL", "Apprise URL(s) for the summary, comma-separated",
         "slack://token-a/token-b/token-c", (),
@@ -279,7 +284,7 @@ class Settings(BaseSettings):
     def _is_budget(cls, value: Any) -> Any:
         return byte_budget(value) if isinstance(value, str) else value
 
-    @field_validator("blob_ignore", "notify_url", mode="before")
+    @field_validator("blob_ignore", "icp_gone_capsules", "notify_url", mode="before")
     @classmethod
     def _is_comma_separated(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -98,6 +98,33 @@ def test_a_store_that_can_not_be_asked_is_refused_before_anything_is_written(
     assert sound.sql("SELECT to_regnamespace('audit')::text") == [(None,)]
 
 
+def test_what_a_capsule_held_that_is_gone_for_good_is_missing_once_a_person_says_so(
+    sound: Box, home: Path
+) -> None:
+    ((memory,),) = sound.sql(
+        "SELECT memory_id::text FROM storage_edges WHERE memory_type = 'image' "
+        "GROUP BY 1 HAVING NOT bool_or(backend = 'icp-canister') ORDER BY 1 LIMIT 1"
+    )
+    sound.sql(
+        "INSERT INTO storage_edges (memory_id, memory_type, artifact, backend, present, location) "
+        "SELECT %s, 'image', artifact::artifact_t, 'icp-canister', true, %s "
+        "FROM unnest(ARRAY['metadata', 'asset']) AS artifact",
+        memory, f"icp://capsule_closed/{memory}",
+    )  # fmt: skip
+    before = sound.edges()
+    unknown = sound.audit(home, repair="ledger")
+    assert unknown.code == 3
+    assert set(unknown.record.stores[ICP].unknown_parts) == {"capsule_closed"}
+    assert not unknown.of("missing")
+    assert sound.edges() == before
+
+    known = sound.audit(home, repair="ledger", EDGEKEEPER_ICP_GONE_CAPSULES="capsule_closed")
+    assert not known.record.stores[ICP].unknown_parts
+    missing = known.of("missing", backend=ICP)
+    assert {(each.memory_id, each.repair) for each in missing} == {(memory, "applied")}
+    assert {each.artifact for each in missing} == {"metadata", "asset"}
+
+
 def test_a_canister_whose_signatures_do_not_hold_is_unknown_and_the_others_are_not(
     box: Box, home: Path
 ) -> None:

@@ -286,6 +286,43 @@ async def test_a_refusal_that_looks_like_absence_is_unknown(icp: IcpProcess) -> 
     await store.aclose()
 
 
+async def test_a_capsule_that_is_known_to_be_gone_holds_nothing_once_that_is_certified(
+    icp: IcpProcess,
+) -> None:
+    mine, ids = fill(icp, 3)
+    store = icp.store(
+        known_capsules=[mine, "capsule-gone", "capsule-other"],
+        icp_gone_capsules=(mine, "capsule-gone"),
+    )
+    rows, report = await listed(store)
+    assert {row["memory_id"] for row in rows} == ids
+    assert set(report.unknown_parts) == {"capsule-other"}
+    assert report.detail == "certified to be gone: capsule-gone"
+    assert await store.look_up(icp_location("capsule-gone", "a")) is None
+    with pytest.raises(AccessRefusedError):
+        await store.look_up(icp_location("capsule-other", "a"))
+    await store.aclose()
+
+
+async def test_a_capsule_whose_end_nobody_certifies_is_unknown_whatever_a_person_says(
+    icp: IcpProcess,
+) -> None:
+    mine, _ = fill(icp, 3)
+    store = icp.store(known_capsules=[mine, "capsule-gone"], icp_gone_capsules=("capsule-gone",))
+    refusal = {"err": "Unauthorized"}
+    icp.fault("answer", refusal, None, canister_method="memories_list", path_regex="/call$")
+    _, report = await listed(store)
+    assert "did not certify" in report.unknown_parts["capsule-gone"]
+    await store.aclose()
+    hidden = icp.store(known_capsules=[mine], icp_gone_capsules=(mine,))
+    icp.no_faults()
+    none = methods()["capsules_list"].write([]).hex()
+    icp.fault("answer", {"hex": none}, None, canister_method="capsules_list")
+    _, report = await listed(hidden)
+    assert "answers for it" in report.unknown_parts[mine]
+    await hidden.aclose()
+
+
 @pytest.mark.parametrize("pem", [STRANGER_PEM, None])
 @pytest.mark.parametrize("ledger_knows", [True, False])
 async def test_whoever_sees_no_capsule_lists_nothing_that_proves_absence(

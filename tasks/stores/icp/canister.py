@@ -141,6 +141,14 @@ class Canister:
             raise MalformedAnswerError("memories_list gave a cursor of absurd length")
         return MemoryPage(page["items"], next_cursor)
 
+    async def is_certified_gone(self, capsule_id: str) -> bool:
+        """Whether the whole subnet answers that this identity has no such capsule.
+
+        It answers the same of a capsule of somebody else: that one is gone a person has to know.
+        """
+        page, _ = await self.certified(MEMORIES_LIST, capsule_id, [], [1])
+        return page is None
+
     async def ping(self, memory_ids: Sequence[str]) -> dict[str, bool]:
         """Whether each memory's *metadata* is there; the canister never looks at the asset."""
         answers = await self._query(MEMORIES_PING, list(memory_ids)) or []

@@ -49,11 +49,14 @@ class Listing:
         report: ListingReport,
         known_capsules: Collection[str],
         in_flight: int,
+        gone_capsules: Collection[str] = (),
     ) -> None:
-        """``known_capsules`` are those that the ledger says there should be."""
+        """``known_capsules`` there should be, says the ledger; ``gone_capsules`` are no more."""
         self._canister = canister
         self._report = report
         self._known = known_capsules
+        self._gone = gone_capsules
+        self._certified_gone: list[str] = []
         self._in_flight = in_flight
         self._queue: asyncio.Queue[list[Row] | Exception | None] = asyncio.Queue(_QUEUED_PAGES)
         self._pages_left = SPARE_PAGES_IN_ALL + EXPECTED_FACTOR * report.expected // PAGE_LIMIT
@@ -88,11 +91,27 @@ class Listing:
             self._report.unknown_parts.update(dict.fromkeys(self._known, str(error)))
             return None
         for capsule_id in self._known:
-            if capsule_id not in capsules:
-                self._report.unknown_parts[capsule_id] = (
-                    "the ledger knows it, but this identity does not see it"
-                )
+            if capsule_id not in capsules and (why := await self._why_unknown(capsule_id)):
+                self._report.unknown_parts[capsule_id] = why
         return capsules
+
+    async def _why_unknown(self, capsule_id: str) -> str | None:
+        """Why it is unknown what a capsule holds that is not visible; None: it is gone for good."""
+        if capsule_id not in self._gone:
+            return (
+                "the ledger knows it, but this identity does not see it; if it is gone for good, "
+                "name it in EDGEKEEPER_ICP_GONE_CAPSULES"
+            )
+        try:
+            gone = await self._canister.is_certified_gone(capsule_id)
+        except StoreError as error:
+            return f"it is said to be gone, which the canister did not certify: {error}"
+        if not gone:
+            return (
+                "EDGEKEEPER_ICP_GONE_CAPSULES says that it is gone, but the canister answers for it"
+            )
+        self._certified_gone.append(capsule_id)
+        return None
 
     async def _rows(self, capsules: dict[str, Capsule]) -> AsyncGenerator[list[Row], None]:
         """The rows of all capsules as they come, from several capsules at once."""
@@ -226,6 +245,8 @@ class Listing:
             self._report.detail = "this identity sees no capsule; check IC_IDENTITY_PEM"
         else:
             self._report.state = StoreState.COMPLETE
+            if self._certified_gone:
+                self._report.detail = f"certified to be gone: {', '.join(self._certified_gone)}"
 
     def _measure(self) -> None:
         self._report.seconds = time.monotonic() - self._started

@@ -50,7 +50,12 @@ class IcpStore:
     backend = Backend.ICP
 
     def __init__(
-        self, canister: Canister, *, in_flight: int = 10, known_capsules: Collection[str] = ()
+        self,
+        canister: Canister,
+        *,
+        in_flight: int = 10,
+        known_capsules: Collection[str] = (),
+        gone_capsules: Collection[str] = (),
     ) -> None:
         """Sends nothing yet.
 
@@ -59,10 +64,13 @@ class IcpStore:
             in_flight: requests at the same time.
             known_capsules: ids of the capsules that the ledger has edges in. One of them that the
                 identity can't see or read is unknown; without knowing of it nobody would miss it.
+            gone_capsules: ids of those that a person knows to be gone for good. Where the canister
+                certifies it, they hold nothing.
         """
         self.canister = canister
         self._in_flight = in_flight
         self._known_capsules = frozenset(known_capsules)
+        self._gone_capsules = frozenset(gone_capsules)
         self._readable_until: dict[str, float] = {}
 
     @classmethod
@@ -85,7 +93,12 @@ class IcpStore:
             _root_key(settings),
             unsigned_queries=is_loopback(settings.ic_url),
         )
-        return cls(Canister(agent), in_flight=settings.ic_rate, known_capsules=known_capsules)
+        return cls(
+            Canister(agent),
+            in_flight=settings.ic_rate,
+            known_capsules=known_capsules,
+            gone_capsules=settings.icp_gone_capsules,
+        )
 
     async def identity(self) -> str:
         """The canister's id, once it has answered as the one that knows this identity."""
@@ -106,7 +119,9 @@ class IcpStore:
         capsules could not be read whole is in ``report.unknown_parts``; memories that came from
         them before that was known are in the batches all the same: they were seen.
         """
-        listing = Listing(self.canister, report, self._known_capsules, self._in_flight)
+        listing = Listing(
+            self.canister, report, self._known_capsules, self._in_flight, self._gone_capsules
+        )
         return listing.batches()
 
     async def look_up(
@@ -216,12 +231,19 @@ class IcpStore:
         for capsule in sorted(capsules):
             if self._readable_until.get(capsule, 0.0) > time.monotonic():
                 continue
-            if await self.canister.memories_page(capsule, limit=1) is None:
+            visible = await self.canister.memories_page(capsule, limit=1) is not None
+            if not visible and not await self._is_gone(capsule):
                 raise AccessRefusedError(
                     f"this identity may not read capsule {capsule}, or it is gone: whether a "
                     "memory in it is there is unknown; check IC_IDENTITY_PEM"
                 )
             self._readable_until[capsule] = time.monotonic() + _READABLE_SECONDS
+
+    async def _is_gone(self, capsule_id: str) -> bool:
+        """Whether a capsule is gone for good, as a person knows and the canister certifies."""
+        return capsule_id in self._gone_capsules and await self.canister.is_certified_gone(
+            capsule_id
+        )
 
     async def true_size(self, asset: Asset | None) -> int | None:
         """How many bytes are really there; None: none are."""
