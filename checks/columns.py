@@ -89,3 +89,48 @@ BLOB_REFERENCES = pa.schema(
         ("source", pa.string()),
     ]
 )
+
+#: One row per item of a gallery of Neon, keyed by the memory id; its type in lower case.
+GALLERY_ITEMS = pa.schema(
+    [
+        *_KEY,
+        ("gallery_id", pa.string()),
+        ("memory_id", pa.string()),
+        ("memory_type", pa.string()),
+    ]
+)
+
+#: The same held against rows and ledger. ``due``: its memory has a row in Neon that is past its
+#: grace period, so that the ledger should know it; ``tracked``: its metadata has an edge in Neon.
+TRACKED_ITEMS = pa.schema(
+    [
+        ("gallery_id", pa.string()),
+        ("memory_id", pa.string()),
+        ("memory_type", pa.string()),
+        ("due", pa.bool_()),
+        ("tracked", pa.bool_()),
+    ]
+)
+
+#: One row per copy of an asset that a store was seen to hold. ``verified_at``: when its bytes were
+#: last read and were what the ledger says, null where that never was, or was before it was written.
+STORED_COPIES = pa.schema(
+    [
+        ("memory_id", pa.string()),
+        ("memory_type", pa.string()),
+        ("backend", pa.string()),
+        ("verified_at", _TIME),
+    ]
+)
+
+#: What was measured of a run itself and can be judged: ``value`` of ``of`` (a store, a kind of
+#: finding, a former run) beside what is ``usual`` (null where nothing is) and the ``limit``.
+RUN_MEASURES = pa.schema(
+    [
+        ("measure", pa.string()),
+        ("of", pa.string()),
+        ("value", pa.float64()),
+        ("usual", pa.float64()),
+        ("limit", pa.float64()),
+    ]
+)

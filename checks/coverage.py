@@ -19,27 +19,34 @@ WINDOWS: dict[str, int | None] = {"7d": 7, "30d": 30, "90d": 90, "ever": None}
 _UNREADABLE = ("changed", "failed", "silent")
 
 
-def covered(cases: Cases, now: datetime) -> dict[str, dict[str, Any]]:
-    """The copies of assets that one partition's stores hold, and how many of them were verified.
+def stored_copies(cases: Cases, now: datetime) -> pd.DataFrame:
+    """The copies of assets that one partition's stores hold, one row each.
 
     Args:
         cases: with what was read in this run and in former ones.
         now: when this run began.
 
     Returns:
+        ``memory_id``, ``memory_type``, ``backend``, ``size`` (bytes), ``verified_at`` (null: never)
+        and ``unreadable`` (its last reading came to no end).
+    """
+    return pd.concat([_copies(cases, slot, now) for slot in ASSET_SLOTS], ignore_index=True)
+
+
+def covered(copies: pd.DataFrame, now: datetime) -> dict[str, dict[str, Any]]:
+    """How many of the copies of :func:`stored_copies` were verified, and when.
+
+    Returns:
         By backend: ``assets``, ``bytes``, ``verified`` (by window, ``assets`` and ``bytes``),
         ``oldest`` (the oldest of the last verifications, as text) and ``unverifiable``.
     """
-    return {
-        SLOTS[slot][1].value: _of_store(_copies(cases, slot, now), now)
-        for slot in ASSET_SLOTS
-        if (cases.object[:, slot] == Object.THERE).any()
-    }
+    return {str(backend): _of_store(own, now) for backend, own in copies.groupby("backend")}
 
 
 def _copies(cases: Cases, slot: int, now: datetime) -> pd.DataFrame:
-    """The copies in one store: ``size``, ``verified_at`` (null: never) and ``unreadable``."""
-    case = np.flatnonzero(cases.object[:, slot] == Object.THERE) * WIDTH + slot
+    """The copies in one store."""
+    memory = np.flatnonzero(cases.object[:, slot] == Object.THERE)
+    case = memory * WIDTH + slot
     held, read, known = (
         frame.reindex(case) for frame in (cases.objects, cases.hashes, cases.remembered)
     )
@@ -49,11 +56,13 @@ def _copies(cases: Cases, slot: int, now: datetime) -> pd.DataFrame:
     before = pd.to_datetime(known["verified_at"], utc=True).where(same.astype(bool))
     size = pd.to_numeric(read["read_size"]).fillna(pd.to_numeric(held["object_size"]))
     outcome = read["outcome"].fillna(known["known_outcome"])
-    return pd.DataFrame(
-        {"size": size.fillna(0).astype("float64"),
-         "verified_at": before.mask(good.astype(bool), pd.Timestamp(now)),
-         "unreadable": outcome.isin(_UNREADABLE)}
-    )  # fmt: skip
+    whose = cases.memories[["memory_id", "memory_type"]].iloc[memory].set_axis(case)
+    return whose.assign(
+        backend=SLOTS[slot][1].value,
+        size=size.fillna(0).astype("float64"),
+        verified_at=before.mask(good.astype(bool), pd.Timestamp(now)),
+        unreadable=outcome.isin(_UNREADABLE),
+    )
 
 
 def _of_store(copies: pd.DataFrame, now: datetime) -> dict[str, Any]:

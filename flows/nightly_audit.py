@@ -11,7 +11,17 @@ from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.artifacts import Progress
 from flows.engine import flow, name_run, task
-from tasks import audit, content_repair, heartbeat, mending, notifying, observe, publish, rolling
+from tasks import (
+    audit,
+    content_repair,
+    heartbeat,
+    mending,
+    notifying,
+    observe,
+    publish,
+    rolling,
+    run_checks,
+)
 from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.quality import CheckResult
@@ -27,7 +37,7 @@ conclude_left_over = task(observe.conclude_left_over, name="orphans")
 conclude_collection = task(observe.conclude_collection, name="whole-collection")
 propose = task(mending.propose)
 mend = task(content_repair.mend, name="repair")
-check_quality = task(publish.check_quality, name="quality-checks")
+check_quality = task(run_checks.check_tables, name="quality-checks")
 close = task(publish.close, name="report")
 
 
@@ -113,7 +123,7 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
         Backend.ICP: icp.result(),
     }
     progress.reached(50, "bringing rows, objects and edges together")
-    quality = check_quality.submit(run)
+    quality = check_quality.submit(run, facts)
 
     left_over = resolve(run, facts)
     progress.reached(60, "reading bytes within the budget")

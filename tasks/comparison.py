@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checks.cases import Cases, Partition, View, build
-from checks.coverage import covered
+from checks.columns import STORED_COPIES
+from checks.coverage import covered, stored_copies
 from checks.describe import describe, plain_records
 from checks.errors import StoreError
 from checks.judge import judge
@@ -110,13 +111,15 @@ async def conclude(
     parts = [_belonging(judgement.parts, kept), _respelled(cases, strange)]
     _save(workspace.directory / "parts", partition, pd.concat(parts, ignore_index=True))
     _save_findings(workspace, partition, findings, invalid)
+    copies = stored_copies(cases, view.now)
+    _save(workspace.stored_copies, partition, copies[STORED_COPIES.names])
     unverifiable = int(cases.hashes["outcome"].isin(["changed", "failed"]).sum())
     return Concluded(
         judgement.edges, judgement.compared, judgement.agree, len(kept) + len(strange),
         confirmation.in_flight, cases.assets_held(), unverifiable,
         {backend.value: reason for backend, reason in confirmation.why_not.items()},
         confirmation.sampled,
-        covered(cases, view.now),
+        covered(copies, view.now),
         left_out,
     )  # fmt: skip
 

@@ -6,8 +6,9 @@ Importing this module imports Great Expectations, which takes seconds: see :mod:
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,83 +22,114 @@ from great_expectations.data_context.types.resource_identifiers import (
     ExpectationSuiteIdentifier,
     ValidationResultIdentifier,
 )
+from markupsafe import escape
 
+from checks.suites import Limits, all_suites
+from tasks.log import mask
 from tasks.pages import TEMPLATES, page_environment
+from tasks.quality import CheckResult
 from tasks.run_directory import RunDirectory, write_text
-from tasks.validation import Tally
+from tasks.validation import quiet_context, suite_in
+from tasks.wording import visible
 
 
-def write_data_docs(
-    context: Any, tallies: Mapping[str, list[Tally]], now: datetime, directory: RunDirectory
+def write(
+    directory: RunDirectory, results: Sequence[CheckResult], limits: Limits, now: datetime
 ) -> None:
     """One page per table from the summed results: a site of this run alone.
 
     What a former attempt of the same run left is replaced, so that nothing ever accumulates. The
     pages are made to load nothing: as Great Expectations writes them, opening one asks seven hosts
-    on the internet for scripts, styles and a logo with the time in its address.
+    on the internet for scripts, styles and a logo with the time in its address. A check that could
+    not be judged is on the first page alone: there it is neither passed nor failed.
     """
     shutil.rmtree(directory.data_docs, ignore_errors=True)
+    context = quiet_context(directory.data_docs)
     run = RunIdentifier(run_name=f"edgekeeper_{directory.run_id}", run_time=now)
-    for table, table_tallies in tallies.items():
-        results = [_validation_result(tally) for tally in table_tallies]
-        passed = sum(tally.passed for tally in table_tallies)
-        result = ExpectationSuiteValidationResult(
-            success=passed == len(results),
-            results=results,
-            suite_name=table,
-            statistics={
-                "evaluated_expectations": len(results),
-                "successful_expectations": passed,
-                "unsuccessful_expectations": len(results) - passed,
-                "success_percent": 100 * passed / len(results),
-            },
-            meta={
-                "run_id": run.to_json_dict(),
-                "active_batch_definition": {"data_asset_name": table},
-                "batch_kwargs": {"data_asset_name": table},
-                "great_expectations_version": gx.__version__,
-            },
-        )
-        context.validation_results_store.set(
-            ValidationResultIdentifier(
-                expectation_suite_identifier=ExpectationSuiteIdentifier(table),
-                run_id=run,
-                batch_identifier=table,
-            ),
-            result,
-        )
+    by_table = {
+        table: list(own) for table, own in groupby(results, key=lambda result: result.table)
+    }
+    suites = all_suites()
+    for table, own in by_table.items():
+        judged = [each for each in own if each.passed is not None]
+        configurations = {
+            expectation.configuration.meta["check"]: expectation.configuration
+            for expectation in suite_in(context, suites[table], limits).expectations
+        }
+        if judged:
+            page = [_validation_result(each, configurations[each.check]) for each in judged]
+            _add_page(context, run, table, page)
     context.build_data_docs(build_index=False)
     shutil.rmtree(directory.data_docs / "static", ignore_errors=True)
-    for page in directory.data_docs.rglob("*.html"):
-        page.write_text(_self_contained(page.read_text("utf-8")), "utf-8")
-    _write_index(tallies, directory)
+    for path in directory.data_docs.rglob("*.html"):
+        path.write_text(_self_contained(path.read_text("utf-8")), "utf-8")
+    _write_index(by_table, directory)
     _make_private(directory.data_docs)
 
 
-def _validation_result(tally: Tally) -> Any:
+def _add_page(context: Any, run: RunIdentifier, table: str, results: list[Any]) -> None:
+    """Has the context know what came of a table's checks."""
+    passed = sum(result.success for result in results)
+    validation = ExpectationSuiteValidationResult(
+        success=passed == len(results),
+        results=results,
+        suite_name=table,
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": passed,
+            "unsuccessful_expectations": len(results) - passed,
+            "success_percent": 100 * passed / len(results),
+        },
+        meta={
+            "run_id": run.to_json_dict(),
+            "active_batch_definition": {"data_asset_name": table},
+            "batch_kwargs": {"data_asset_name": table},
+            "great_expectations_version": gx.__version__,
+        },
+    )
+    context.validation_results_store.set(
+        ValidationResultIdentifier(
+            expectation_suite_identifier=ExpectationSuiteIdentifier(table),
+            run_id=run,
+            batch_identifier=table,
+        ),
+        validation,
+    )
+
+
+def _validation_result(result: CheckResult, configuration: Any) -> Any:
     """A check's sums in the form in which Data Docs are rendered."""
-    percent = 100 * tally.unexpected / tally.rows if tally.rows else 0.0
-    present = tally.rows - tally.missing
+    percent = 100 * result.failed_rows / result.rows if result.rows else 0.0
+    present = result.rows - result.missing
     return ExpectationValidationResult(
-        success=tally.passed,
-        expectation_config=tally.configuration,
+        success=not result.failed,
+        expectation_config=configuration,
         result={
-            "element_count": tally.rows,
-            "missing_count": tally.missing,
-            "missing_percent": 100 * tally.missing / tally.rows if tally.rows else 0.0,
-            "unexpected_count": tally.unexpected,
+            "element_count": result.rows,
+            "missing_count": result.missing,
+            "missing_percent": 100 * result.missing / result.rows if result.rows else 0.0,
+            "unexpected_count": result.failed_rows,
             "unexpected_percent": percent,
             "unexpected_percent_total": percent,
-            "unexpected_percent_nonmissing": 100 * tally.unexpected / present if present else 0.0,
-            "partial_unexpected_list": tally.unexpected_values,
-            "partial_unexpected_index_list": tally.sample,
+            "unexpected_percent_nonmissing": 100 * result.failed_rows / present if present else 0.0,
+            "partial_unexpected_list": [_named(row) for row in result.sample],
         },
         exception_info={
-            "raised_exception": tally.error is not None,
-            "exception_message": tally.error,
+            "raised_exception": result.error is not None,
+            "exception_message": result.error and _text(result.error),
             "exception_traceback": None,
         },
     )
+
+
+def _named(row: Mapping[str, str]) -> str:
+    """A row by its value and its keys: of themselves these pages show the value alone."""
+    return _text(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in row.items()))
+
+
+def _text(written: str) -> str:
+    """What others wrote as a text and nothing else: Great Expectations would take it for HTML."""
+    return str(escape(visible(mask(written))))
 
 
 #: What a page would load or run. Inline scripts only work with the loaded ones.
@@ -118,20 +150,25 @@ def _self_contained(page: str) -> str:
     return _LOADED.sub("", page).replace("</head>", head, 1)
 
 
-def _write_index(tallies: Mapping[str, list[Tally]], directory: RunDirectory) -> None:
+def _write_index(by_table: Mapping[str, list[CheckResult]], directory: RunDirectory) -> None:
     """The first page: every table, with what came of it and where its pages are."""
     site = directory.data_docs
     rows = [
         {
             "table": table,
-            "passed": sum(tally.passed for tally in table_tallies),
-            "failed": sum(not tally.passed for tally in table_tallies),
-            "rows": max((tally.rows for tally in table_tallies), default=0),
-            "results": next((site / "validations" / table).rglob("*.html")).relative_to(site),
+            "passed": sum(result.passed is True for result in results),
+            "failed": sum(result.failed and result.counts for result in results),
+            "noted": sum(result.failed and not result.counts for result in results),
+            "unjudged": [result for result in results if result.passed is None],
+            "rows": max(result.rows for result in results),
+            "results": next(
+                (str(page.relative_to(site))
+                 for page in (site / "validations" / table).rglob("*.html")), None
+            ),
             "suite": f"expectations/{table}.html",
         }
-        for table, table_tallies in tallies.items()
-    ]
+        for table, results in by_table.items()
+    ]  # fmt: skip
     template = page_environment().get_template("data-docs-index.html.j2")
     write_text(site / "index.html", template.render(rows=rows, run_id=directory.run_id))
 

@@ -27,6 +27,9 @@ STORE_NAMES = {
     "vercel-blob": "Vercel Blob",
     "icp-canister": "ICP canister",
     "ledger": "Ledger",
+    "gallery-items": "Gallery items",
+    "stored-copies": "Stored copies",
+    "run": "This run",
 }
 _SEVERITY_WORDS = {"critical": "Critical", "warning": "Warning", "info": "For information"}
 _FATE_WORDS = {

@@ -1,7 +1,7 @@
 """What a run has to say at its end: the findings with their history, the record, the pages."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
@@ -36,15 +36,15 @@ from tasks.acknowledgements import acknowledgements, told
 from tasks.at_risk import at_risk
 from tasks.audit import AuditRun
 from tasks.changes import Changes, changes_since
-from tasks.check_history import record_checks
 from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
 from tasks.memory import peak_rss_mb, release_unused
 from tasks.observe import Seen
-from tasks.quality import CheckResult, run_suites, summary
+from tasks.quality import CheckResult, summary
 from tasks.remote_home import is_remote, keep, report_url
 from tasks.report import write_index, write_report
+from tasks.run_checks import check_run
 from tasks.run_directory import completed_runs, former_runs, write_csv
 from tasks.settings import masked
 from tasks.stores.protocol import ListingReport
@@ -105,7 +105,7 @@ class Outcome:
         reading: facts of the stage that read bytes.
         proposal: what could be repaired.
         made: what became of the repairs, None where none was to be made.
-        checks: the results of the data-quality suites.
+        checks: the results of the data-quality suites over what was read.
     """
 
     conclusions: Sequence[Concluded]
@@ -113,17 +113,6 @@ class Outcome:
     proposal: mending.Proposal
     made: mending.Made | None
     checks: Sequence[CheckResult]
-
-
-def check_quality(run: AuditRun) -> list[CheckResult]:
-    """Runs the data-quality suites over everything that was spooled."""
-
-    def work() -> dict[str, Any]:
-        results = run_suites(run.directory, now=run.started_at)
-        return {"results": [asdict(result) for result in results]}
-
-    results = run.stage("quality-checks", work)["results"]
-    return [CheckResult(**each | {"sample": tuple(each["sample"])}) for each in results]
 
 
 def close(
@@ -144,15 +133,15 @@ def close(
         findings = _remembered(conn, run, whole, findings)
         resolved = [] if gallery else resolve_unseen(conn, run.run_id, whole=whole, keep=dropped)
         risk = at_risk(conn, findings)
-        record_checks(conn, run.run_id, outcome.checks)
-    record = _record(run, seen, outcome, findings).model_copy(
-        update={"coverage": _coverage(run, outcome), "gallery": gallery}
-    )
-    record = settled(record)
+        record = _record(run, seen, outcome, findings).model_copy(
+            update={"coverage": _coverage(run, outcome), "gallery": gallery}
+        )
+        checks = [] if gallery else check_run(conn, run, record, outcome.checks)
+    record = settled(record.model_copy(update={"checks": summary(checks)}))
     changes = None if gallery else _changes(run, findings, resolved)
     if changes:
         record = record.model_copy(update={"changes": Changed(**changes.counts())})
-    return published(run, record, findings, outcome.checks, changes=changes, risk=risk)
+    return published(run, record, findings, checks, changes=changes, risk=risk)
 
 
 def _changes(run: AuditRun, findings: pd.DataFrame, resolved: Collection[str]) -> Changes | None:
@@ -228,7 +217,6 @@ def _record(run: AuditRun, seen: Seen, outcome: Outcome, findings: pd.DataFrame)
             agree=sum(each.agree for each in concluded),
         ),
         repairs=repair_counts(findings),
-        checks=summary(outcome.checks),
         report=str(run.directory.report),
         version=versions()["edgekeeper"],
         versions=versions(),

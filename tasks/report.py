@@ -86,7 +86,7 @@ def write_report(
     page = page_environment().get_template("report.html.j2").render(
         run=run,
         view=view_of(run, table, now=moment),
-        checks=sorted(checks, key=lambda check: (check.passed, not check.counts)),
+        checks=sorted(checks, key=lambda check: (not check.failed, not check.counts)),
         has_data_docs=(directory.data_docs / "index.html").is_file(),
         trends=trends_of(runs),
         before=runs[1] if len(runs) > 1 else None,

@@ -90,6 +90,16 @@ class Workspace:
         return self.directory / "seen" / backend.value
 
     @property
+    def gallery_items(self) -> Path:
+        """``columns.GALLERY_ITEMS`` by memory; not there where they could not be read."""
+        return self.directory / "gallery-items"
+
+    @property
+    def stored_copies(self) -> Path:
+        """``columns.STORED_COPIES``: the copies of assets that were seen, by memory."""
+        return self.directory / "quality" / "stored-copies"
+
+    @property
     def left_over(self) -> Path:
         """Objects that nothing refers to."""
         return self.directory / "seen" / "left-over"

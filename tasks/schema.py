@@ -18,7 +18,8 @@ from tasks.schema_status import ObjectState, ObjectStatus, SchemaObject, rendere
 AUDIT_TABLES = ("run", "finding", "repair", "verification", "check_result", "checkpoint", "ack",
                 "store_identity", "quarantine", "claim", "upload")  # fmt: skip
 #: Columns that came later: a database that an older version has used lacks them.
-_LATER_COLUMNS = ("finding.needs", "verification.verified_version", "ack.run_id")
+_LATER_COLUMNS = ("finding.needs", "verification.verified_version", "ack.run_id",
+                  "check_result.unjudged")  # fmt: skip
 _VIEW_COLUMNS_CLASH = "42P16"
 
 

@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         "EDGEKEEPER_VERIFY_MINUTES", "minutes after which an audit begins to read nothing more; "
         "default: no limit", "120", None, gt=0,
     )  # fmt: skip
+    verify_within_days: float | None = _named(
+        "EDGEKEEPER_VERIFY_WITHIN_DAYS", "days within which every verified copy is to be verified "
+        "again: an older one fails a quality check; default: after 180 days one is only noted",
+        "90", None, gt=0,
+    )  # fmt: skip
     blob_plan: BlobPlan = _named(
         "EDGEKEEPER_BLOB_PLAN", "Vercel plan whose rates are kept under: hobby, pro, enterprise or "
         "unlimited", "pro", "hobby",

@@ -26,10 +26,12 @@ from tasks.missing_tables import edges_by_type, unknown_types
 from tasks.partitions import PartitionWriter, partitions_for
 from tasks.queries import query
 from tasks.stores.protocol import ListingReport
+from tasks.tracked_items import read_items
 
 LEDGER_DIRECTORY = "ledger"
 NEON_DIRECTORY = "inventory/neon-db"
 REFERENCES_DIRECTORY = "references/neon"
+ITEMS_DIRECTORY = "gallery-items"
 _READ_TIMEOUT = "60min"
 _REREAD_BATCH = 20_000
 #: Of a memory that is stored forever, as most are: its metadata and its asset, each in two stores.
@@ -50,7 +52,8 @@ class Snapshot:
     """What a snapshot read, and where it lies.
 
     Attributes:
-        directory: holds ``ledger/``, ``inventory/neon-db/`` and ``references/neon/``.
+        directory: holds ``ledger/``, ``inventory/neon-db/``, ``references/neon/`` and, where the
+            items of galleries can be read, ``gallery-items/``.
         partitions: how many files each of them has.
         edges: rows of the ledger.
         references: rows of ``references/neon/``.
@@ -84,7 +87,7 @@ def take_snapshot(
     address: BlobAddress | None = None,
     hash_notes: bool = False,
 ) -> Snapshot:
-    """Reads ledger, memory tables and references as of one moment into ``directory``.
+    """Reads ledger, memory tables, references and gallery items as of one moment.
 
     Args:
         conn: a connection that is not in a transaction.
@@ -108,6 +111,7 @@ def take_snapshot(
         references = read_blob_references(
             conn, address, directory / REFERENCES_DIRECTORY, partitions, tables
         )
+        read_items(conn, directory / ITEMS_DIRECTORY, partitions, tables)
     return Snapshot(directory, partitions, edges, references, neon, tables, statistics)
 
 

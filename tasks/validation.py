@@ -6,7 +6,6 @@ Importing this module imports Great Expectations, which takes seconds: see :mod:
 import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,18 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 
-from checks.columns import BLOB_INVENTORY, ICP_INVENTORY, LEDGER, NEON_INVENTORY
-from checks.suites import Suite
+from checks.columns import (
+    BLOB_INVENTORY,
+    ICP_INVENTORY,
+    LEDGER,
+    NEON_INVENTORY,
+    RUN_MEASURES,
+    STORED_COPIES,
+    TRACKED_ITEMS,
+)
+from checks.suites import Limits, Suite
 from tasks.memory import release_unused
 
-#: How far a clock may be ahead of ours before a time counts as future.
-CLOCK_SKEW = timedelta(minutes=5)
 #: Small partitions are validated together up to this many rows: the cost per batch is fixed.
 ROWS_PER_BATCH = 250_000
 #: How many rows a failed check names.
@@ -35,6 +40,9 @@ _SCHEMAS = {
     "neon-db": NEON_INVENTORY,
     "vercel-blob": BLOB_INVENTORY,
     "icp-canister": ICP_INVENTORY,
+    "gallery-items": TRACKED_ITEMS,
+    "stored-copies": STORED_COPIES,
+    "run": RUN_MEASURES,
 }
 
 
@@ -47,7 +55,6 @@ class Tally:
     missing: int = 0
     unexpected: int = 0
     sample: list[dict[Any, Any]] = field(default_factory=list)
-    unexpected_values: list[Any] = field(default_factory=list)
     error: str | None = None
 
     def add(self, result: Any, frame: pd.DataFrame, keys: Sequence[str]) -> None:
@@ -56,7 +63,7 @@ class Tally:
         It is asked for row numbers only: naming every one of 400,000 bad rows takes it minutes.
         """
         outcome = result.result or {}
-        self.rows += int(outcome.get("element_count") or len(frame))
+        self.rows += int(outcome.get("element_count", len(frame)))
         self.missing += int(outcome.get("missing_count") or 0)
         self.unexpected += int(outcome.get("unexpected_count") or 0)
         room = SAMPLE - len(self.sample)
@@ -65,7 +72,6 @@ class Tally:
         names = list(dict.fromkeys([*([column] if column else []), *keys]))
         named = frame.loc[numbers, names].astype(object)
         self.sample += named.where(named.notna(), None).to_dict("records")
-        self.unexpected_values += (outcome.get("partial_unexpected_list") or [])[:room]
         if not result.success and not outcome.get("unexpected_count"):
             self.error = _reason(result)
 
@@ -96,10 +102,11 @@ def quiet_context(site: Path) -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def validated(context: Any, suite: Suite, partitions: Sequence[Path], now: datetime) -> list[Tally]:
+def validated(
+    context: Any, suite: Suite, partitions: Sequence[Path], limits: Limits
+) -> list[Tally]:
     """Every check of ``suite`` over every partition."""
-    expectations = suite.expectations(now + CLOCK_SKEW)
-    checked = context.suites.add(gx.ExpectationSuite(name=suite.table, expectations=expectations))
+    checked = suite_in(context, suite, limits)
     tallies = [Tally(expectation.configuration) for expectation in checked.expectations]
     by_check = {tally.configuration.meta["check"]: tally for tally in tallies}
     for frame in _frames(suite, partitions):
@@ -116,6 +123,12 @@ def validated(context: Any, suite: Suite, partitions: Sequence[Path], now: datet
         gc.collect()  # what is left of it hangs together in circles
         release_unused()
     return tallies
+
+
+def suite_in(context: Any, suite: Suite, limits: Limits) -> Any:
+    """``suite`` as Great Expectations has it, added to a context."""
+    expectations = suite.expectations(limits)
+    return context.suites.add(gx.ExpectationSuite(name=suite.table, expectations=expectations))
 
 
 def _batch(context: Any, table: str, frame: pd.DataFrame) -> Any:

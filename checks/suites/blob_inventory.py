@@ -4,16 +4,15 @@ A pathname twice is what a listing yields that repeats a page; objects that noth
 findings.
 """
 
-from datetime import datetime
 from typing import Any
 
-from checks.suites import Suite, words
+from checks.suites import Limits, Suite, words
 
 #: A pathname in normal form: no leading slash, no empty segment inside, no control characters.
 PATHNAME = r"^(?!/)(?!.*//)[^\x00-\x1f\x7f]+$"
 
 
-def _expectations(latest: datetime) -> list[Any]:
+def _expectations(limits: Limits) -> list[Any]:
     """The checks. An object dated in the future would never be old enough to be judged."""
     return [
         words.unique(("location",), "The listing names every object once."),
@@ -23,7 +22,7 @@ def _expectations(latest: datetime) -> list[Any]:
         ),
         words.matches("location", PATHNAME, "Every pathname is in its normal form."),
         words.not_negative("size", "No object has a negative size."),
-        words.past("written_at", latest, "No object was uploaded in the future."),
+        words.past("written_at", limits.latest, "No object was uploaded in the future."),
     ]
 
 

@@ -4,18 +4,17 @@ The canister's pages are cut from an unordered map and are read until their unio
 memory twice in one capsule would mean that the union was not taken.
 """
 
-from datetime import datetime
 from typing import Any
 
 from great_expectations.expectations.row_conditions import Column
 
 from checks.model import MemoryType
-from checks.suites import Suite, words
+from checks.suites import Limits, Suite, words
 
 _KEY = ("capsule_id", "memory_id")
 
 
-def _expectations(latest: datetime) -> list[Any]:
+def _expectations(limits: Limits) -> list[Any]:
     """The checks."""
     has_asset = Column("asset_there") == True  # noqa: E712 - a condition, not a comparison
     return [
@@ -27,8 +26,8 @@ def _expectations(latest: datetime) -> list[Any]:
         words.one_of("memory_type", MemoryType, "Every memory type is one of the five."),
         words.not_negative("size", "No asset has a negative size."),
         words.sha256("declared_sha256", "Every declared hash is a SHA-256 in lower-case hex."),
-        words.past("created_at", latest, "No memory on ICP was created in the future."),
-        words.past("written_at", latest, "No memory on ICP was written in the future."),
+        words.past("created_at", limits.latest, "No memory on ICP was created in the future."),
+        words.past("written_at", limits.latest, "No memory on ICP was written in the future."),
         words.filled_where(
             "size", has_asset, "asset_has_size",
             "Every asset on ICP has a size.", counts=False,

@@ -4,18 +4,17 @@ Not watched here, because it is drift and therefore a finding: null or foreign l
 are no UUIDs, missing hashes, stuck and failed copies, rows of deleted memories.
 """
 
-from datetime import datetime
 from typing import Any
 
 from great_expectations.expectations.row_conditions import Column
 
 from checks.model import Artifact, Backend, MemoryType, SyncState
-from checks.suites import Suite, words
+from checks.suites import Limits, Suite, words
 
 _KEY = ("memory_id", "memory_type", "artifact", "backend")
 
 
-def _expectations(latest: datetime) -> list[Any]:
+def _expectations(limits: Limits) -> list[Any]:
     """The checks, in the order in which a reader wants them."""
     present_asset = (Column("present") == True) & (Column("artifact") == Artifact.ASSET.value)  # noqa: E712 - a condition, not a comparison
     failed = Column("sync_state") == SyncState.FAILED.value
@@ -32,7 +31,7 @@ def _expectations(latest: datetime) -> list[Any]:
         words.sha256("content_hash", "Every content hash is a SHA-256 in lower-case hex."),
         words.not_negative("size_bytes", "No size is negative."),
         *(
-            words.past(column, latest, f"No edge has a {column} in the future.")
+            words.past(column, limits.latest, f"No edge has a {column} in the future.")
             for column in ("created_at", "updated_at", "last_synced_at")
         ),
         words.filled_where(

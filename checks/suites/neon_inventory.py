@@ -4,16 +4,15 @@ Not watched here, because it is drift and therefore a finding: ids that are no U
 two types, URLs that name no object of the blob store.
 """
 
-from datetime import datetime
 from typing import Any
 
 from checks.model import MemoryType
-from checks.suites import Suite, words
+from checks.suites import Limits, Suite, words
 
 _KEY = ("memory_id", "memory_type")
 
 
-def _expectations(latest: datetime) -> list[Any]:
+def _expectations(limits: Limits) -> list[Any]:
     """The checks. A row dated in the future would stay in its grace period and never be judged."""
     return [
         words.unique(_KEY, "No memory table holds an id twice."),
@@ -24,8 +23,8 @@ def _expectations(latest: datetime) -> list[Any]:
         words.one_of("memory_type", MemoryType, "Every memory type is one of the five."),
         words.not_negative("content_size", "No content has a negative length."),
         words.sha256("content_sha256", "Every hash of a note's text is a SHA-256."),
-        words.past("created_at", latest, "No memory was created in the future."),
-        words.past("written_at", latest, "No memory was written in the future."),
+        words.past("created_at", limits.latest, "No memory was created in the future."),
+        words.past("written_at", limits.latest, "No memory was written in the future."),
     ]
 
 

@@ -12,10 +12,15 @@ gx_expectations: Any = _expectations
 SHA256 = r"^[0-9a-f]{64}$"
 
 
-def _named(check: str, sentence: str, *, counts: bool = True) -> dict[str, Any]:
-    """What every expectation carries: its name, its sentence, and whether it counts."""
+def _named(
+    check: str, sentence: str, *, counts: bool = True, unjudged: str | None = None
+) -> dict[str, Any]:
+    """What every expectation carries: its name, its sentence, and whether it counts.
+
+    ``unjudged`` says why, where no row has a value, nothing can be said.
+    """
     return {
-        "meta": {"check": check},
+        "meta": {"check": check, "unjudged": unjudged},
         "description": sentence,
         "severity": "critical" if counts else "info",
     }
@@ -83,4 +88,47 @@ def past(column: str, latest: datetime, sentence: str) -> Any:
     """No time in ``column`` is after ``latest``."""
     return gx_expectations.ExpectColumnValuesToBeBetween(
         column=column, max_value=latest, **_named(f"{column}_past", sentence)
+    )
+
+
+def since(
+    column: str, earliest: datetime, check: str, sentence: str, *, counts: bool, unjudged: str
+) -> Any:
+    """No time in ``column`` is before ``earliest``."""
+    return gx_expectations.ExpectColumnValuesToBeBetween(
+        column=column,
+        min_value=earliest,
+        **_named(check, sentence, counts=counts, unjudged=unjudged),
+    )
+
+
+def true_where(
+    column: str, condition: Any, check: str, sentence: str, *, counts: bool, unjudged: str
+) -> Any:
+    """``column`` is true in the rows that ``condition`` selects."""
+    return gx_expectations.ExpectColumnValuesToBeInSet(
+        column=column,
+        value_set=[True],
+        row_condition=condition,
+        **_named(check, sentence, counts=counts, unjudged=unjudged),
+    )
+
+
+def within(
+    value: str,
+    limit: str,
+    condition: Any,
+    check: str,
+    sentence: str,
+    *,
+    counts: bool,
+    unjudged: str,
+) -> Any:
+    """``value`` is no more than ``limit`` in the rows that ``condition`` selects."""
+    return gx_expectations.ExpectColumnPairValuesAToBeGreaterThanB(
+        column_A=limit,
+        column_B=value,
+        or_equal=True,
+        row_condition=condition,
+        **_named(check, sentence, counts=counts, unjudged=unjudged),
     )

@@ -99,16 +99,21 @@ ALTER TABLE audit.verification ADD COLUMN IF NOT EXISTS verified_version text;
 CREATE INDEX IF NOT EXISTS verification_at ON audit.verification (at);
 
 -- name: check_result
--- The outcome of every data-quality check of every run.
+-- The outcome of every data-quality check of every run; success is null where it can't be judged,
+-- and unjudged says why.
 CREATE TABLE IF NOT EXISTS audit.check_result (
     run_id text NOT NULL,
     check_name text NOT NULL,
-    success boolean NOT NULL,
+    success boolean,
     severity text,
     observed jsonb,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    unjudged text,
     PRIMARY KEY (run_id, check_name)
 );
+ALTER TABLE audit.check_result
+    ALTER COLUMN success DROP NOT NULL,
+    ADD COLUMN IF NOT EXISTS unjudged text;
 
 -- name: checkpoint
 -- How far each stage of a run has come.

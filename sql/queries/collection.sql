@@ -27,6 +27,13 @@ SELECT i.{gallery_id}::text AS gallery_id, {position} AS position,
 FROM {items} AS i
 WHERE i.{gallery_id} = ANY({ids});
 
+-- name: every_item
+-- The items of all galleries.
+SELECT i.{gallery_id}::text AS gallery_id, i.{memory_id}::text AS memory_id,
+    lower(i.{memory_type}::text) AS memory_type
+FROM {items} AS i
+WHERE i.{memory_id} IS NOT NULL;
+
 -- name: rowless_items
 -- Items of one memory type whose memory has no row, and whether the ledger knows it from elsewhere
 -- than the canister: such a memory is gone, any other one may live on the canister alone. Of all

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from partition_samples import BLOB, HASH, ICP, NOW, OTHER_HASH, VERIFIED, Sample, changed, sound
 
-from checks.coverage import covered, full_cycle, together
+from checks.coverage import covered, full_cycle, stored_copies, together
 
 
 def of(sample: Sample, backend: str = BLOB.value) -> dict[str, object]:
-    return covered(sample.cases(), NOW)[backend]
+    return covered(stored_copies(sample.cases(), NOW), NOW)[backend]
 
 
 def within(sample: Sample, backend: str = BLOB.value) -> list[str]:
@@ -60,7 +60,9 @@ def test_a_reading_that_came_to_no_end_is_unverifiable(outcome: str) -> None:
 
 def test_partitions_add_up_and_the_oldest_is_the_oldest_of_all() -> None:
     older = sound().verified(BLOB, HASH, verified_at=VERIFIED - timedelta(days=1))
-    whole = together([covered(each.cases(), NOW) for each in (sound().verified(BLOB), older)])
+    whole = together(
+        covered(stored_copies(each.cases(), NOW), NOW) for each in (sound().verified(BLOB), older)
+    )
     assert (whole[BLOB]["assets"], whole[BLOB]["bytes"]) == (2, 20)
     assert whole[BLOB]["verified"]["30d"] == {"assets": 2, "bytes": 20}
     assert whole[BLOB]["oldest"] == (VERIFIED - timedelta(days=1)).isoformat()

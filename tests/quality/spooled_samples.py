@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from checks.columns import BLOB_INVENTORY, ICP_INVENTORY, LEDGER, NEON_INVENTORY
+from checks.columns import (
+    BLOB_INVENTORY,
+    ICP_INVENTORY,
+    LEDGER,
+    NEON_INVENTORY,
+    RUN_MEASURES,
+    STORED_COPIES,
+    TRACKED_ITEMS,
+)
 from checks.normal import key_of_memory_id, key_of_text
-from tasks.partitions import PartitionWriter
+from checks.run_measures import DRIFT, GAP, UNVERIFIED
+from tasks.partitions import PartitionWriter, partition_path
 
 NOW = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
 _LONG_AGO = NOW - timedelta(days=40)
@@ -19,21 +29,36 @@ SCHEMAS = {
     "neon-db": NEON_INVENTORY,
     "vercel-blob": BLOB_INVENTORY,
     "icp-canister": ICP_INVENTORY,
+    "gallery-items": TRACKED_ITEMS,
+    "stored-copies": STORED_COPIES,
+    "run": RUN_MEASURES,
 }
 Rows = list[dict[str, Any]]
 
 
 def true_rows(table: str) -> Rows:
     """Rows of ``table`` in which nothing is wrong but what is drift: that is for the findings."""
-    make = {"ledger": _edges, "neon-db": _memories, "vercel-blob": _blobs, "icp-canister": _icp}
+    make = {
+        "ledger": _edges, "neon-db": _memories, "vercel-blob": _blobs, "icp-canister": _icp,
+        "gallery-items": _items, "stored-copies": _copies,
+    }  # fmt: skip
+    if table == "run":
+        return _measures()
     return [row for memory_id in IDS for row in make[table](memory_id)]
 
 
 def spool(table: str, rows: Rows, directory: Path, *, partitions: int = 2) -> Path:
     """Writes ``rows`` as the pipeline does, in partitions by key."""
+    schema = SCHEMAS[table]
+    if "key_lo" not in schema.names:
+        directory.mkdir(parents=True)
+        for number in range(partitions):
+            part = pa.Table.from_pylist(rows[number::partitions], schema=schema)
+            pq.write_table(part, partition_path(directory, number))
+        return directory
     keyed = [dict(zip(("key_hi", "key_lo"), _key(table, row), strict=True)) | row for row in rows]
-    with PartitionWriter(directory, SCHEMAS[table], partitions) as writer:
-        writer.write(pa.Table.from_pylist(keyed, schema=SCHEMAS[table]))
+    with PartitionWriter(directory, schema, partitions) as writer:
+        writer.write(pa.Table.from_pylist(keyed, schema=schema))
     return directory
 
 
@@ -92,3 +117,31 @@ def _icp(memory_id: str) -> Rows:
             "created_at": _LONG_AGO, "written_at": _LONG_AGO,
         }
     ]  # fmt: skip
+
+
+def _items(memory_id: str) -> Rows:
+    return [
+        {
+            "gallery_id": "0000abc0-0000-4000-8000-000000000000", "memory_id": memory_id,
+            "memory_type": "image", "due": True, "tracked": True,
+        }
+    ]  # fmt: skip
+
+
+def _copies(memory_id: str) -> Rows:
+    return [
+        {
+            "memory_id": memory_id, "memory_type": "image", "backend": backend,
+            "verified_at": _LONG_AGO if backend == "vercel-blob" else None,
+        }
+        for backend in ("vercel-blob", "icp-canister")
+    ]  # fmt: skip
+
+
+def _measures() -> Rows:
+    measures = [
+        (DRIFT, "all kinds", 9.0, 8.0, 24.0), (DRIFT, "missing", 9.0, 8.0, 24.0),
+        (UNVERIFIED, "vercel-blob", 11.2, 10.0, 15.0), (UNVERIFIED, "icp-canister", 50.0, 50.0, 55.0),
+        (GAP, "20261122T031500Z-7426", 23.9, 24.0, 72.0), (GAP, "20261122T031500Z-7427", 0.0, None, 48.0),
+    ]  # fmt: skip
+    return [dict(zip(RUN_MEASURES.names, each, strict=True)) for each in measures]

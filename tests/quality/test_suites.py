@@ -2,14 +2,18 @@
 
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from spooled_samples import IDS, NOW, SCHEMAS, spool, true_rows
 
-from checks.run import new_run_id
+from checks.run import Checks, new_run_id
+from checks.suites import Limits, all_suites
 from tasks.quality import CheckResult, run_suites, spooled_tables, summary
 from tasks.run_directory import RunDirectory, create
 
+#: What a store or the ledger holds: one row per key.
+STORED = ("ledger", "neon-db", "vercel-blob", "icp-canister")
 FUTURE = NOW + timedelta(days=2)
 FILLED = {
     "ledger": (
@@ -51,13 +55,21 @@ DAMAGE = [
     ("icp-canister", "created_at", FUTURE, "created_at_past"),
     ("icp-canister", "written_at", FUTURE, "written_at_past"),
     ("icp-canister", "size", None, "asset_has_size"),
+    ("gallery-items", "tracked", False, "item_tracked"),
+    ("stored-copies", "verified_at", NOW - timedelta(days=181), "verified_lately"),
     *(
         (table, column, None, f"{column}_filled")
         for table, names in FILLED.items()
         for column in names
     ),
 ]
-NOT_COUNTED = {"present_asset_has_size", "failure_has_reason", "asset_has_size"}
+#: The row of a measure, and the check that watches it.
+MEASURES = [(1, "findings_usual"), (3, "coverage_kept"), (5, "run_lately")]
+NOT_COUNTED = {
+    "present_asset_has_size", "failure_has_reason", "asset_has_size", "item_tracked",
+    "verified_lately", "findings_usual", "coverage_kept", "run_lately",
+}  # fmt: skip
+LIMITS = Limits.at(NOW)
 
 
 @pytest.fixture
@@ -65,18 +77,20 @@ def directory(tmp_path: Path) -> RunDirectory:
     return create(tmp_path, new_run_id(NOW))
 
 
-def validated(directory: RunDirectory, table: str, rows: list[dict]) -> list[CheckResult]:
-    folder = spool(table, rows, directory.path / "spool" / table)
-    return run_suites(directory, now=NOW, tables={table: folder}, data_docs=False)
+def validated(
+    directory: RunDirectory, table: str, rows: list[dict], limits: Limits = LIMITS
+) -> list[CheckResult]:
+    folder = spool(table, rows, directory.path / "spool" / uuid4().hex)
+    return run_suites(directory, limits, tables={table: folder})
 
 
 @pytest.mark.parametrize("table", SCHEMAS)
 def test_true_tables_pass_every_check_over_every_row(directory: RunDirectory, table: str) -> None:
     rows = true_rows(table)
     results = validated(directory, table, rows)
-    assert [result.check for result in results if not result.passed] == []
+    assert [result.check for result in results if result.passed is not True] == []
     unconditional = [result for result in results if result.check not in NOT_COUNTED]
-    assert {result.rows for result in unconditional} == {len(rows)}
+    assert {result.rows for result in unconditional} <= {len(rows)}
 
 
 @pytest.mark.parametrize(("table", "column", "value", "check"), DAMAGE)
@@ -84,33 +98,83 @@ def test_one_damaged_value_fails_its_check_alone_and_is_named(
     directory: RunDirectory, table: str, column: str, value: object, check: str
 ) -> None:
     rows = true_rows(table)
-    rows[5][column] = value  # an asset edge in the ledger
+    broken = 4 if table == "stored-copies" else 5  # an asset's edge, a copy in Vercel Blob
+    rows[broken][column] = value
     results = validated(directory, table, rows)
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if result.passed is not True]
     assert [result.check for result in failed] == [check]
     assert failed[0].failed_rows == 1
     name = {"ledger": "edge_id", "vercel-blob": "location"}.get(table, "memory_id")
-    assert failed[0].sample[0][name] == ("null" if rows[5][name] is None else rows[5][name])
+    assert failed[0].sample[0][name] == (
+        "null" if rows[broken][name] is None else rows[broken][name]
+    )
     assert failed[0].counts is (check not in NOT_COUNTED)
     assert summary(results).failed == (0 if check in NOT_COUNTED else 1)
 
 
-@pytest.mark.parametrize("table", SCHEMAS)
+@pytest.mark.parametrize(("broken", "check"), MEASURES)
+def test_a_measure_past_its_limit_fails_its_check_alone_and_is_named(
+    directory: RunDirectory, broken: int, check: str
+) -> None:
+    rows = true_rows("run")
+    rows[broken]["value"] = rows[broken]["limit"] + 0.1
+    (failed,) = [each for each in validated(directory, "run", rows) if each.passed is not True]
+    assert (failed.check, failed.failed_rows, failed.counts) == (check, 1, False)
+    assert failed.sample[0]["of"] == rows[broken]["of"]
+    assert failed.sample[0]["value"] == str(rows[broken]["value"])
+    assert failed.sample[0]["limit"] == str(rows[broken]["limit"])
+
+
+@pytest.mark.parametrize("table", ["gallery-items", "stored-copies", "run"])
+def test_a_check_without_anything_to_judge_neither_passes_nor_fails(
+    directory: RunDirectory, table: str
+) -> None:
+    results = run_suites(directory, LIMITS, tables={table: directory.path / "nothing"})
+    results += validated(directory, table, [])
+    if table == "stored-copies":
+        rows = [row | {"verified_at": None} for row in true_rows(table)]
+        results += validated(directory, table, rows)
+    assert {result.passed for result in results} == {None}
+    assert all(result.unjudged for result in results)
+    assert summary(results) == Checks(passed=0, failed=0)
+
+
+def test_an_old_verification_counts_where_a_person_set_the_limit(directory: RunDirectory) -> None:
+    rows = true_rows("stored-copies")
+    limits = Limits.at(NOW, timedelta(days=30))
+    (failed,) = validated(directory, "stored-copies", rows, limits)
+    assert failed.failed_rows == len(IDS)
+    assert failed.counts
+    assert summary([failed]).failed == 1
+
+
+def test_what_is_in_its_grace_period_need_not_be_tracked(directory: RunDirectory) -> None:
+    rows = true_rows("gallery-items")
+    rows[2] |= {"due": False, "tracked": False}
+    (result,) = validated(directory, "gallery-items", rows)
+    assert result.passed is True
+
+
+@pytest.mark.parametrize("table", STORED)
 def test_a_key_twice_fails_uniqueness_although_the_table_is_partitioned(
     directory: RunDirectory, table: str
 ) -> None:
     rows = true_rows(table)
     results = validated(directory, table, [*rows, dict(rows[0])])
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if result.passed is not True]
     assert [result.check for result in failed] == ["key_unique"]
     assert failed[0].failed_rows == 2
 
 
-def test_every_check_is_damaged_by_these_tests(directory: RunDirectory) -> None:
-    damaged = {(table, check) for table, _, _, check in DAMAGE}
-    for table in SCHEMAS:
-        for result in validated(directory, table, true_rows(table)):
-            assert result.check == "key_unique" or (table, result.check) in damaged
+def test_every_expectation_of_every_suite_is_broken_by_a_case_of_these_tests() -> None:
+    broken = {(table, check) for table, _, _, check in DAMAGE}
+    broken |= {("run", check) for _, check in MEASURES}
+    broken |= {(table, "key_unique") for table in STORED}
+    assert broken == {
+        (table, expectation.meta["check"])
+        for table, suite in all_suites().items()
+        for expectation in suite.expectations(LIMITS)
+    }
 
 
 def test_drift_is_for_the_findings_and_fails_no_check(directory: RunDirectory) -> None:
@@ -141,11 +205,11 @@ def test_results_of_many_partitions_are_added_up(
 
 
 def test_only_tables_that_were_spooled_are_validated(directory: RunDirectory) -> None:
-    assert run_suites(directory, now=NOW, data_docs=False) == []
+    assert run_suites(directory, LIMITS) == []
     spool("ledger", true_rows("ledger"), directory.ledger)
     spool("vercel-blob", true_rows("vercel-blob"), directory.inventory("vercel-blob"))
     assert set(spooled_tables(directory)) == {"ledger", "vercel-blob"}
-    tables = {result.table for result in run_suites(directory, now=NOW, data_docs=False)}
+    tables = {result.table for result in run_suites(directory, LIMITS)}
     assert tables == {"ledger", "vercel-blob"}
 
 

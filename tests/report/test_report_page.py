@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -212,6 +213,22 @@ def test_a_failed_check_names_its_rows_and_a_run_without_anything_is_a_page_too(
         run_id=directory.run_id, flow="backfill", started_at=samples.NOW, coverage=Coverage()
     )
     assert "Back-fill" in write_report(directory, bare, frame).read_text("utf-8")
+
+
+def test_checks_that_failed_without_counting_and_those_that_had_nothing_to_judge_are_told_apart(
+    directory: RunDirectory,
+) -> None:
+    noted = replace(FAILED_CHECK, table="run", check="findings_usual", counts=False)
+    unjudged = replace(
+        noted, check="run_lately", passed=None, failed_rows=0, sample=(),
+        sentence="It ran lately.", unjudged="It is the first run.",
+    )  # fmt: skip
+    run, frame = samples.with_sample(0, checks=Checks(passed=45, failed=0))
+    page = write_report(directory, run, frame, checks=[noted, unjudged]).read_text("utf-8")
+    assert headline(page) == "Everything is where the ledger says it is."
+    assert "45 checks passed, 0 failed, 1 noted, 1 could not be judged." in page
+    assert "It ran lately." in page
+    assert "It is the first run." in page
 
 
 def test_the_index_lists_the_runs_newest_first_and_names_the_broken_one(tmp_path: Path) -> None:
