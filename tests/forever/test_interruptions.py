@@ -148,8 +148,9 @@ def test_a_run_killed_at_random_instants_is_finished_by_the_next(
     box: Box, home: Path, forks: Forks
 ) -> None:
     runs = Runs(forks, box, home, not_on_icp(box, limit=6))
-    for instant in (90, 180, 270, 360, 450):
-        assert runs.run(stage=None, instant=instant) == -signal.SIGKILL
+    ends = [runs.run(stage=None, instant=instant) for instant in (90, 180, 270, 360, 450)]
+    assert ends[0] == -signal.SIGKILL
+    assert set(ends) <= {-signal.SIGKILL, 0}
     assert runs.run() == 0
     check_all_right(box, runs.pairs)
 
