@@ -161,6 +161,36 @@ class Changed(_Part):
     resolved: int = 0
 
 
+class Usage(_Part):
+    """What was, or will be, asked of the stores: what they bill, or limit.
+
+    ``blob_advanced`` and ``blob_simple`` are operations as the blob store classes them,
+    ``blob_bytes`` bytes of files that it sends, ``icp_requests`` requests to the canister.
+    """
+
+    blob_advanced: int = 0
+    blob_simple: int = 0
+    blob_bytes: int = 0
+    icp_requests: int = 0
+
+
+class Forecast(_Part):
+    """What a run will use: ``listing`` the stores, and in ``total``.
+
+    ``from_last_run``: its time is that of the last one, else a guess. ``used_this_month`` is what
+    the runs on record used since the month began (UTC), ``quota`` what the plan includes a month,
+    None where no limit is known, and ``over`` a sentence for each part of it that would be passed.
+    """
+
+    listing: Usage = Usage()
+    total: Usage = Usage()
+    seconds: float = 0.0
+    from_last_run: bool = False
+    used_this_month: Usage = Usage()
+    quota: Usage | None = None
+    over: tuple[str, ...] = ()
+
+
 class Stage(_Part):
     """What one stage of the run took."""
 
@@ -331,7 +361,8 @@ class RunRecord(_Part):
     can't conclude (a breaker that refused, a capsule that could not be read); ``breaker`` one for
     each store whose breaker trips, also where no repair was asked for; ``error`` what a failed run
     failed of; ``interrupted`` marks one that was stopped and can be resumed; ``legacy`` what a
-    back-fill found odd about the app's rows.
+    back-fill found odd about the app's rows; ``usage`` what
+    was asked of the stores, and ``forecast`` what was expected before.
     """
 
     schema_: Literal["edgekeeper.run/1"] = Field(
@@ -368,6 +399,8 @@ class RunRecord(_Part):
     stages: tuple[Stage, ...] = ()
     settings: dict[str, str] = Field(default_factory=dict)
     limits: dict[str, str | int | float | None] = Field(default_factory=dict)
+    usage: Usage | None = None
+    forecast: Forecast | None = None
     legacy: tuple[LegacyRows, ...] = ()
 
     @property

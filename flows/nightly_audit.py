@@ -14,6 +14,7 @@ from flows.engine import flow, name_run, task
 from tasks import (
     audit,
     content_repair,
+    forecasting,
     heartbeat,
     mending,
     notifying,
@@ -26,7 +27,7 @@ from tasks.comparison import Concluded
 from tasks.lease import Fence
 from tasks.quality import CheckResult
 from tasks.resolve import LeftOver
-from tasks.settings import byte_budget, load_settings
+from tasks.settings import load_settings
 
 snapshot = task(observe.snapshot)
 list_store = task(observe.list_store)
@@ -59,7 +60,7 @@ def nightly_audit(
         verify: bytes to read and hash, such as 5GB, 0 or all; default EDGEKEEPER_VERIFY_BUDGET.
         stores: backends to look at; default all that are configured.
         allow_percent: the breaker's limit for this run, in percent.
-        over_quota: without effect yet, since no month's quota is measured.
+        over_quota: whether it may pass what the plan includes a month.
         accept_new_store: these are other stores than those of former runs, on purpose.
         resume: the id of a run that was interrupted within the last day.
         verify_minutes: how long reading bytes may take; default EDGEKEEPER_VERIFY_MINUTES.
@@ -67,19 +68,18 @@ def nightly_audit(
     Returns:
         the run object of the interface's contract.
     """
-    del over_quota  # nothing forecasts the month's quota yet, so nothing is refused for it
     policy = _policy(repair)
     settings = load_settings()
-    options = audit.AuditOptions(
-        repair=policy,
-        verify_budget=settings.verify_budget if verify is None else byte_budget(verify),
-        stores=frozenset(Backend(name) for name in stores) if stores else frozenset(Backend),
-        breaker_percent=settings.breaker_percent if allow_percent is None else allow_percent,
-        accept_new_store=accept_new_store,
-        verify_minutes=settings.verify_minutes if verify_minutes is None else verify_minutes,
+    options = audit.options_of(
+        settings, repair=policy, verify=verify, verify_minutes=verify_minutes, stores=stores,
+        allow_percent=allow_percent, accept_new_store=accept_new_store,
+    )  # fmt: skip
+    expected = (
+        None if resume else forecasting.within_quota(settings, options, over_quota=over_quota)
     )
     with audit.under_way(settings, options, resume) as (run, fence):
         name_run(run.run_id)
+        forecasting.keep(run, expected)
         progress = Progress(run.flow)
         try:
             findings = _found(run, progress)

@@ -5,6 +5,7 @@ killed goes on where it was: a stage that is done gives what it gave, without do
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from checks.errors import UsageError, shortened
 from checks.model import Backend, RepairPolicy, RunStatus
-from checks.run import RunRecord, new_run_id
+from checks.run import RunRecord, Usage, new_run_id
 from tasks import log, run_directory
 from tasks.app_tables import find_app_tables
 from tasks.database import Connection, connect, connector
@@ -26,9 +27,10 @@ from tasks.resolve import Workspace
 from tasks.run_directory import RunDirectory
 from tasks.schema import ensure_audit_schema
 from tasks.schema_ledger import check_writable
-from tasks.settings import Settings, masked
+from tasks.settings import Settings, byte_budget, masked
 from tasks.snapshot import Reread, reread
 from tasks.store_identity import answering, check_pinned, configured_identities
+from tasks.usage import metered, so_far
 
 RESUME_WITHIN = timedelta(hours=24)
 NIGHTLY_AUDIT = "nightly-audit"
@@ -57,6 +59,30 @@ class AuditOptions:
     breaker_percent: float = 1.0
     accept_new_store: bool = False
     verify_minutes: float | None = None
+
+
+def options_of(
+    settings: Settings,
+    *,
+    repair: RepairPolicy = RepairPolicy.NONE,
+    verify: str | None = None,
+    verify_minutes: float | None = None,
+    stores: Iterable[str] | None = None,
+    allow_percent: float | None = None,
+    accept_new_store: bool = False,
+) -> AuditOptions:
+    """What a person asked for, and the settings for what was left out.
+
+    ``verify`` is a budget as text, such as ``5GB``. Raises ValueError where it is none.
+    """
+    return AuditOptions(
+        repair=repair,
+        verify_budget=settings.verify_budget if verify is None else byte_budget(verify),
+        stores=frozenset(map(Backend, stores)) if stores else frozenset(Backend),
+        breaker_percent=settings.breaker_percent if allow_percent is None else allow_percent,
+        accept_new_store=accept_new_store,
+        verify_minutes=settings.verify_minutes if verify_minutes is None else verify_minutes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +119,25 @@ class AuditRun:
         if name in done:
             return done[name]
         began = monotonic()
-        facts = work() | {"stage_seconds": monotonic() - began, "peak_rss_mb": peak_rss_mb()}
+        with metered() as used:
+            facts = work()
+        facts |= {"stage_seconds": monotonic() - began, "peak_rss_mb": peak_rss_mb()}
+        facts["usage"] = dict(used)
         release_unused()
         with _marking:
             self.directory.mark_done(name, **facts)
         return facts
+
+
+def usage_of(run: AuditRun) -> Usage:
+    """What the run has asked of its stores: in its stages, before an interruption too, and since.
+
+    What a stage had asked that was killed is not known.
+    """
+    total = Counter(so_far())
+    for facts in run.directory.done_stages().values():
+        total.update(facts.get("usage", {}))
+    return Usage(**total)
 
 
 @contextmanager
@@ -116,6 +156,13 @@ def under_way(
 
     Raises UsageError where the request can't be carried out, LeaseError where another run writes.
     """
+    with metered():
+        yield from _under_way(settings, options, resume, flow)
+
+
+def _under_way(
+    settings: Settings, options: AuditOptions, resume: str | None, flow: str
+) -> Iterator[tuple[AuditRun, Fence | None]]:
     log.protect(settings)
     run_directory.keep_private()
     home = run_directory.local_home(settings.home)
@@ -163,7 +210,7 @@ def _recorded(run: AuditRun) -> Iterator[None]:
         record = RunRecord(
             run_id=run.run_id, flow=run.flow, started_at=run.started_at,
             finished_at=datetime.now(UTC), repair=run.options.repair, status=RunStatus.FAILED,
-            interrupted=interrupted, settings=masked(run.settings),
+            interrupted=interrupted, settings=masked(run.settings), usage=usage_of(run),
             error=None if interrupted else shortened(f"{type(error).__name__}: {error}"),
         )  # fmt: skip
         run.directory.write_run(record)

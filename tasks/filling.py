@@ -19,7 +19,7 @@ from checks.errors import StoreError
 from checks.legacy import LEGACY, LegacyFact
 from checks.model import Artifact, Backend, StoreState
 from checks.run import FINDINGS, Coverage, Edges, LegacyRows, RunRecord, settled, with_findings
-from tasks.audit import AuditRun
+from tasks.audit import AuditRun, usage_of
 from tasks.backfill import Inventories, backfill_edges
 from tasks.confirm import CONCURRENCY, SAMPLE, SAMPLE_ABOVE
 from tasks.findings_history import record_findings
@@ -156,6 +156,7 @@ def close(
         versions=versions(),
         stages=stages(run),
         settings=masked(run.settings),
+        usage=usage_of(run),
         legacy=tuple(_legacy_rows(filled["legacy"])),
         limits={
             "memories": filled["memories"],

@@ -63,6 +63,8 @@ def page_environment() -> Environment:
         fate_words=_FATE_WORDS,
         titles={kind.name: kind.title for kind in KINDS.values()},
         on_icp_words=wording.ON_ICP,
+        used=wording.USED,
+        amount=wording.amount,
         plural=wording.plural,
         percent=wording.percent,
         age=wording.age,

@@ -34,11 +34,12 @@ from checks.run import (
 from tasks import mending
 from tasks.acknowledgements import acknowledgements, told
 from tasks.at_risk import at_risk
-from tasks.audit import AuditRun
+from tasks.audit import AuditRun, usage_of
 from tasks.changes import Changes, changes_since
 from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
 from tasks.findings_history import record_findings, resolve_unseen
+from tasks.forecasting import forecast_of
 from tasks.memory import peak_rss_mb, release_unused
 from tasks.observe import Seen
 from tasks.quality import CheckResult, summary
@@ -192,7 +193,7 @@ def close_inconclusive(run: AuditRun, error: StoreError) -> RunRecord:
             finished_at=datetime.now(UTC), repair=run.options.repair,
             report=str(run.directory.report), version=versions()["edgekeeper"],
             versions=versions(), stages=stages(run), settings=masked(run.settings),
-            inconclusive=(str(error),),
+            inconclusive=(str(error),), usage=usage_of(run), forecast=forecast_of(run),
         )
     )  # fmt: skip
     return published(run, record, pd.DataFrame(columns=FINDINGS.names), ())
@@ -223,6 +224,8 @@ def _record(run: AuditRun, seen: Seen, outcome: Outcome, findings: pd.DataFrame)
         stages=stages(run),
         settings=masked(run.settings),
         limits=_limits(run, concluded),
+        usage=usage_of(run),
+        forecast=forecast_of(run),
         inconclusive=(*doubts, *mending.doubts(outcome.proposal, outcome.made)),
         breaker=tuple(str(each) for each in outcome.proposal.tripped.values()),
     )

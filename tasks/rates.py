@@ -11,6 +11,8 @@ from typing import get_args
 
 from aiolimiter import AsyncLimiter
 
+from checks.run import Usage
+from tasks import usage
 from tasks.settings import BlobPlan
 
 #: The length of a burst. A leaky bucket lets its capacity pass at once and refills meanwhile, so
@@ -31,6 +33,12 @@ PER_MINUTE: dict[BlobPlan, dict[Operation, int]] = {
     "hobby": {Operation.SIMPLE: 1200, Operation.ADVANCED: 900},
     "pro": {Operation.SIMPLE: 7200, Operation.ADVANCED: 4500},
     "enterprise": {Operation.SIMPLE: 9000, Operation.ADVANCED: 7500},
+}
+#: What a plan includes a month; beyond it hobby is blocked for up to 30 days, and pro pays. From a
+#: copy of the price list: Vercel's own pages may have other figures by now.
+QUOTAS: dict[BlobPlan, Usage] = {
+    "hobby": Usage(blob_simple=10_000, blob_advanced=2_000, blob_bytes=10 * 10**9),
+    "pro": Usage(blob_simple=100_000, blob_advanced=10_000, blob_bytes=100 * 10**9),
 }
 
 
@@ -55,3 +63,4 @@ class OperationRates:
         if limiter is not None:
             await limiter.acquire()
         self.counts[operation] += 1
+        usage.count(f"blob_{operation}")

@@ -9,7 +9,7 @@ import pandas as pd
 from checks.fingerprint import fingerprint
 from checks.model import Artifact, Backend, Evidence, RepairState
 from checks.run import FINDINGS, RunRecord, StoredMemory, StoreForever, settled, with_findings
-from tasks.audit import AuditRun
+from tasks.audit import AuditRun, usage_of
 from tasks.publish import published, stages, versions
 from tasks.settings import masked
 from tasks.storing import Outcome
@@ -25,7 +25,7 @@ def close(run: AuditRun, outcome: StoreForever) -> RunRecord:
         run_id=run.run_id, flow=run.flow, started_at=run.started_at, finished_at=now,
         repair=run.options.repair, report=str(run.directory.report),
         version=versions()["edgekeeper"], versions=versions(), stages=stages(run),
-        settings=masked(run.settings), store_forever=outcome,
+        settings=masked(run.settings), usage=usage_of(run), store_forever=outcome,
         inconclusive=tuple(_left(outcome.memories)),
         limits={"memories": len(outcome.memories), **_counts(outcome.memories)},
     )  # fmt: skip

@@ -22,6 +22,18 @@ ON_ICP = {
 }
 
 
+#: What a run uses, by the names of ``checks.run.Usage``.
+USED = {
+    "blob_advanced": "Blob advanced operations", "blob_simple": "Blob simple operations",
+    "blob_bytes": "Blob transfer", "icp_requests": "canister requests",
+}  # fmt: skip
+
+
+def amount(name: str, number: int) -> str:
+    """How much of something is used: bytes with a unit, all else a count."""
+    return size(number) if name.endswith("bytes") else count(number)
+
+
 def visible(text: str) -> str:
     r"""``text`` with everything that can't be seen, or turns text around, as an escape.
 

@@ -12,6 +12,7 @@ from edgekeeper.cli import (
     demo,
     doctor,
     findings,
+    plan,
     presence,
     quarantine,
     report,
@@ -69,6 +70,7 @@ app.command("revert", rich_help_panel=_DAILY)(revert.revert)
 app.add_typer(presence.app, name="presence", rich_help_panel=_APP)
 app.command("serve", rich_help_panel=_APP)(serve.serve)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_DAILY)
+app.command("plan", rich_help_panel=_DAILY)(plan.plan)
 app.command("doctor", rich_help_panel=_ONCE)(doctor.doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=_ONCE)
 app.command("backfill", rich_help_panel=_ONCE)(backfill.backfill)

@@ -67,7 +67,8 @@ def audit(
         bool,
         typer.Option(
             "--over-quota",
-            help="Without effect yet: no month's quota is measured, so no run is refused for it.",
+            help="Go on although the plan's operations or transfer of this month would be passed; "
+            "edgekeeper plan shows them.",
         ),
     ] = False,
     accept_new_store: Annotated[

@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 import urllib3
 
+from tasks import usage
 from tasks.lanes import tls_context
 from tasks.stores.protocol import Sink
 
@@ -95,6 +96,8 @@ class Bodies:
         except asyncio.CancelledError:
             given_up.set()
             raise
+        finally:
+            usage.count(usage.BLOB_BYTES, work.size)
 
     def _pool(self, url: httpx.URL) -> urllib3.HTTPConnectionPool:
         """The connections to a URL's host, through the environment's proxy where it names one."""

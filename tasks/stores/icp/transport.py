@@ -13,6 +13,7 @@ from checks.errors import (
     StoreError,
     StoreUnreachableError,
 )
+from tasks import usage
 from tasks.lanes import Lanes
 from tasks.retries import http_date, retry_after, retrying
 from tasks.settings import is_loopback
@@ -97,6 +98,7 @@ class Transport:
     async def _attempt(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         async with self._lanes.lane() as client:
             self.requests += 1
+            usage.count(usage.ICP_REQUESTS)
             try:
                 async with (
                     asyncio.timeout(ATTEMPT_SECONDS),
