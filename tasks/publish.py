@@ -106,7 +106,8 @@ class Outcome:
         reading: facts of the stage that read bytes.
         proposal: what could be repaired.
         made: what became of the repairs, None where none was to be made.
-        checks: the results of the data-quality suites over what was read.
+        checks: the results of the data-quality suites over what was read; where there are none the
+            run itself is not checked either.
     """
 
     conclusions: Sequence[Concluded]
@@ -137,7 +138,7 @@ def close(
         record = _record(run, seen, outcome, findings).model_copy(
             update={"coverage": _coverage(run, outcome), "gallery": gallery}
         )
-        checks = [] if gallery else check_run(conn, run, record, outcome.checks)
+        checks = check_run(conn, run, record, outcome.checks) if outcome.checks else []
     record = settled(record.model_copy(update={"checks": summary(checks)}))
     changes = None if gallery else _changes(run, findings, resolved)
     if changes:
