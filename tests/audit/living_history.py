@@ -8,6 +8,7 @@ stages; there the app makes the steps that are due.
 A night is drawn as data and played exactly so, therefore hypothesis can make a failing one smaller.
 """
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -170,12 +171,17 @@ def nights(most: int) -> st.SearchStrategy[Night]:
 
 @dataclass(slots=True)
 class Tally:
-    """What was played so far."""
+    """What was played so far, kept in a file where one is named: a campaign may be ended early."""
 
+    path: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        return json.dumps(dict(sorted(self.counts.items())), indent=1)
+
+    def save(self) -> None:
+        if self.path:
+            Path(self.path).write_text(str(self), "utf-8")
 
 
 @dataclass(frozen=True, slots=True)

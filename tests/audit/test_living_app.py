@@ -6,7 +6,6 @@ EDGEKEEPER_FIGURES where it writes what it counted, as JSON. A night that fails 
 which would take as long as the campaign; the blob that is printed plays it again.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,14 +39,12 @@ def world(new_box: Callable[[str], Box]) -> Iterator[World]:
     living.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tally() -> Iterator[Tally]:
-    counted = Tally()
+    counted = Tally(os.environ.get("EDGEKEEPER_FIGURES"))
     yield counted
-    figures = json.dumps(dict(sorted(counted.counts.items())), indent=1)
-    if path := os.environ.get("EDGEKEEPER_FIGURES"):
-        Path(path).write_text(figures, "utf-8")
-    print(f"\nplayed: {figures}")  # noqa: T201 - the campaign's figures
+    counted.save()
+    print(f"\nplayed: {counted}")  # noqa: T201 - the campaign's figures
 
 
 @pytest.mark.timeout(15 * 60)
@@ -71,12 +68,13 @@ def test_of_thousands_of_lives_none_is_told_anything_false(
 
 @pytest.mark.soak
 @pytest.mark.timeout(60 * 60)
-@settings(PLAYED, max_examples=3, phases=[Phase.generate])
+@settings(PLAYED, max_examples=-(-MANY // 1000), phases=[Phase.generate])
 @given(night=nights(FEW))
 def test_the_flow_that_prefect_runs_tells_the_truth_of_a_living_app_too(
     world: World, tally: Tally, prefect_url: str, night: Night
 ) -> None:
     play(world, tally, night, partial(through_prefect, prefect_url))
+    tally.counts["nights through Prefect"] += 1
 
 
 def play(
@@ -96,6 +94,7 @@ def play(
         finally:
             player.close()
         tally.counts["histories"] += sum(bool(each.moves) for each in night.histories)
+        tally.save()
 
 
 def live(player: Player, through: Callable[..., Audited]) -> None:
