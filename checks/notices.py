@@ -95,6 +95,8 @@ def _recovered(run: RunRecord, former: Sequence[RunRecord]) -> bool:
 def _body(run: RunRecord, reasons: Sequence[str], findings: Sequence[Finding]) -> str:
     """The message's lines."""
     lines = [sentence(run), *(f"Why you are told: {reason}." for reason in reasons)]
+    if findings:
+        lines += ["Critical is what may be lost: no other copy of the bytes is known to be right."]
     for finding in findings[:NAMED]:
         lines += ["", *_about(finding)]
     if len(findings) > NAMED:
@@ -108,30 +110,41 @@ def _body(run: RunRecord, reasons: Sequence[str], findings: Sequence[Finding]) -
     if run.repairs.applied:
         undo = f"edgekeeper revert {run.run_id}"
         lines += ["", f"Repaired in the ledger: {run.repairs.applied:,}; to undo it: {undo}"]
-    return "\n".join([*lines, "", f"Run {run.run_id}. Report: {run.report or 'none'}"])
+    when = f"{run.started_at:%d %B %Y, %H:%M} UTC"
+    return "\n".join([*lines, "", f"Run {run.run_id} of {when}. Report: {run.report or 'none'}"])
 
 
 def sentence(run: RunRecord) -> str:
     """The run in one sentence."""
-    critical, warning = run.open.critical, run.open.warning
-    open_ones = f"{critical:,} critical and {warning:,} other findings are open"
     match run.status:
         case RunStatus.CLEAN:
             return "The ledger agrees with the stores."
         case RunStatus.INCONCLUSIVE:
-            return f"Not everything could be seen or done; of what was seen {open_ones}."
-        case _ if critical or warning:
-            return f"{open_ones[0].upper()}{open_ones[1:]}."
+            return f"Not everything could be seen or done; of what was seen {_open_ones(run)}."
+        case _ if run.open.critical or run.open.warning:
+            return f"{_open_ones(run).capitalize()}."
         case _:
             return f"Data-quality checks failed: {run.checks.failed:,}."
+
+
+def _open_ones(run: RunRecord) -> str:
+    """How many findings wait for somebody, as a clause."""
+    critical, warning = run.open.critical, run.open.warning
+    numbers = [f"{critical:,} critical"] if critical else []
+    numbers += [f"{warning:,}{' other' if critical else ''}"] if warning else []
+    one = critical + warning == 1
+    are = f"{' and '.join(numbers) or 'no'} {'finding is' if one else 'findings are'} open"
+    return are if critical or not warning else f"{are}, none of them critical"
 
 
 def _about(finding: Finding) -> list[str]:
     """A finding: what, of which memory, why, and what to do."""
     about = " ".join(filter(None, [finding.memory_type, finding.memory_id or finding.location]))
     where = f" ({finding.artifact or 'memory'} in {finding.backend})" if finding.backend else ""
-    lines = [f"{finding.kind}: {_cut(about)}{where}", f"  {_cut(finding.explanation)}"]
-    if kind := KINDS.get(finding.kind):
+    kind = KINDS.get(finding.kind)
+    title = f"{kind.title} ({kind.name})" if kind else finding.kind
+    lines = [f"{title}: {_cut(about)}{where}", f"  {_cut(finding.explanation)}"]
+    if kind:
         step = filled(
             kind.next_step, memory_type=finding.memory_type, memory_id=finding.memory_id,
             fingerprint=finding.fingerprint,

@@ -147,7 +147,8 @@ def _self_contained(page: str) -> str:
     """``page`` without anything that is loaded or run, and with a stylesheet of ours."""
     style = (TEMPLATES / "data-docs.css").read_text("utf-8")
     head = f"{_POLICY}<style>{style}</style></head>"
-    return _LOADED.sub("", page).replace("</head>", head, 1)
+    page = _LOADED.sub("", page).replace("</head>", head, 1)
+    return page.replace("<html>", '<html lang="en">', 1)
 
 
 def _write_index(by_table: Mapping[str, list[CheckResult]], directory: RunDirectory) -> None:

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from checks.coverage import WINDOWS
 from checks.kinds import KINDS
+from checks.notices import sentence
 from tasks import wording
 from tasks.log import mask
 
@@ -68,6 +69,8 @@ def page_environment() -> Environment:
         plural=wording.plural,
         percent=wording.percent,
         age=wording.age,
+        limit_words=wording.limit,
+        sentence=sentence,
         bar={"width": BAR_WIDTH, "height": BAR_HEIGHT},
     )
     environment.filters.update(

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 ROWS_PER_PARTITION = 250_000
 _BUFFERED_ROWS = 16_384
 #: Few values, often repeated: worth a dictionary in the file.
-_DICTIONARY = ("memory_type", "artifact", "backend", "sync_state", "source", "capsule_id", "kind")
+DICTIONARY = ("memory_type", "artifact", "backend", "sync_state", "source", "capsule_id", "kind")
 
 
 def partitions_for(rows: int) -> int:
@@ -59,7 +59,7 @@ class PartitionWriter:
         self._schema = schema
         self._buffers: list[list[Any]] = [[] for _ in range(partitions)]
         self._rows = [0] * partitions
-        dictionary = [name for name in _DICTIONARY if name in schema.names]
+        dictionary = [name for name in DICTIONARY if name in schema.names]
         self._writers = [
             pq.ParquetWriter(
                 self._unfinished(number), schema, use_dictionary=dictionary, compression="snappy"

@@ -13,7 +13,7 @@ from checks.kinds import KINDS, filled, rank
 from checks.model import RunStatus, StoreState
 from checks.run import SEVERITY_RANK, RunRecord, Severity, side_of, utc
 from tasks.pages import STORE_NAMES
-from tasks.wording import count, plural
+from tasks.wording import count, percent, plural
 
 #: How many findings of one kind the page shows; the others are in ``findings.csv``.
 SAMPLE = 20
@@ -128,6 +128,7 @@ class View:
     verdict: Verdict
     groups: tuple[Group, ...]
     steps: tuple[Step, ...]
+    more_steps: int
     fates: dict[str, int]
     total: int
 
@@ -137,6 +138,7 @@ def view_of(run: RunRecord, table: pa.Table, *, now: datetime) -> View:
     frame = table.to_pandas()
     frame["fate"] = _fates(frame, now)
     groups = _groups(run, frame)
+    steps = _steps(groups)
     fates = {fate: int(number) for fate, number in frame["fate"].value_counts().items()}
     critical = frame.loc[
         (frame["severity"] == "critical") & frame["fate"].isin(["mendable", "person"])
@@ -144,7 +146,8 @@ def view_of(run: RunRecord, table: pa.Table, *, now: datetime) -> View:
     return View(
         verdict=_verdict(run, fates, memories_at_risk=int(critical["memory_id"].nunique())),
         groups=groups,
-        steps=_steps(groups),
+        steps=steps[:STEPS],
+        more_steps=sum(len(step.titles) for step in steps[STEPS:]),
         fates={fate: fates.get(fate, 0) for fate in FATES},
         total=len(frame),
     )
@@ -255,7 +258,7 @@ def _steps(groups: Sequence[Group]) -> tuple[Step, ...]:
                 steps.setdefault(text, []).append(group)
     return tuple(
         Step(text, sum(group.wants_somebody for group in of), tuple(group.title for group in of))
-        for text, of in list(steps.items())[:STEPS]
+        for text, of in steps.items()
     )
 
 
@@ -283,7 +286,24 @@ def _verdict(run: RunRecord, fates: dict[str, int], *, memories_at_risk: int) ->
     )  # fmt: skip
     fallback = ("good", "Everything is where the ledger says it is.")
     tone, headline = next(((tone, text) for applies, tone, text in cases if applies), fallback)
-    return Verdict(tone, headline, tuple(_limits(run)))
+    detail = [*_meaning(run, tone), *_limits(run)]
+    return Verdict(tone, headline, tuple(detail))
+
+
+def _meaning(run: RunRecord, tone: str) -> list[str]:
+    """What it is to be at risk, or what it rests on that all is well."""
+    if tone == "alarm":
+        return ["Bytes are lost, changed or in doubt, and no other copy is known to be right."]
+    if tone != "good" or not run.edges.compared:
+        return []
+    whole = [name for name, store in run.stores.items() if store.state is StoreState.COMPLETE]
+    stores = ", ".join(STORE_NAMES.get(name, name) for name in whole)
+    rows = plural(run.edges.compared, "ledger row was", "ledger rows were")
+    basis = [f"{rows} compared with {stores}."] if whole else []
+    if run.coverage.assets and not run.gallery:
+        share = percent(run.coverage.hash_ever_verified, run.coverage.assets)
+        basis.append(f"The bytes of {share} of the stored copies were read at least once.")
+    return [" ".join(basis)] if basis else []
 
 
 def _at_risk(memories: int) -> str:

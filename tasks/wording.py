@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from checks.run import utc
+from tasks.settings import ALL_BYTES
 
 #: Unicode's categories that show nothing, or change how their neighbours show: control, format
 #: (which holds the bidi overrides and zero-width characters), surrogates, line and paragraph ends.
@@ -105,6 +106,15 @@ def percent(part: int, whole: int) -> str:
         share = min(max(share, 0.1), 99.9)
     digits = 0 if share in (0, 100) else 1
     return f"{share:.{digits}f}\u00a0%"
+
+
+def limit(name: str, value: Any) -> str:
+    """What bounded a run, in the unit that its name tells of: ``5.0 GB``, ``1 %``."""
+    if name.endswith("_bytes") and isinstance(value, int):
+        return "everything" if value >= ALL_BYTES else size(value) if value else "none"
+    if name.endswith("_percent") and isinstance(value, (int, float)):
+        return f"{value:g}\u00a0%"
+    return str(value)
 
 
 def plural(number: int, one: str, many: str) -> str:

@@ -80,7 +80,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
                 checks=checks,
             )
         )  # fmt: skip
-    return [*found, write_index(home), directory.data_docs / "index.html"]
+    site = directory.data_docs
+    results = next((site / "validations" / "ledger").rglob("*.html"))
+    return [*found, write_index(home), site / "index.html", results]
 
 
 def checked(directory: RunDirectory) -> list[CheckResult]:

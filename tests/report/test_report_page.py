@@ -32,6 +32,7 @@ from tasks.quality import CheckResult
 from tasks.report import trends_of, write_index, write_report
 from tasks.report_view import SAMPLE
 from tasks.run_directory import RunDirectory, create
+from tasks.settings import ALL_BYTES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAILED_CHECK = CheckResult(
@@ -229,6 +230,28 @@ def test_checks_that_failed_without_counting_and_those_that_had_nothing_to_judge
     assert "45 checks passed, 0 failed, 1 noted, 1 could not be judged." in page
     assert "It ran lately." in page
     assert "It is the first run." in page
+
+
+def test_a_clean_page_says_what_its_verdict_rests_on(directory: RunDirectory) -> None:
+    page = page_of(directory, 0).replace("\u00a0", " ").replace("\u202f", " ")
+    panel = page[page.index("<h1>") : page.index("</header>")]
+    assert "328 440 ledger rows were compared with Neon, Vercel Blob, ICP canister." in panel
+    assert "The bytes of 76.0 % of the stored copies were read at least once." in panel
+    assert "Nothing to do." in panel
+
+
+def test_what_limited_a_run_is_told_in_its_unit(directory: RunDirectory) -> None:
+    limits = {"verify_budget_bytes": 5_000_000_000, "breaker_percent": 1.0}
+    page = page_of(directory, 0, limits=limits)
+    assert "<dt>verify budget</dt><dd>5.0\u00a0GB</dd>" in page
+    assert "<dt>breaker</dt><dd>1\u00a0%</dd>" in page
+    unlimited = page_of(directory, 0, limits={"verify_budget_bytes": ALL_BYTES})
+    assert "<dt>verify budget</dt><dd>everything</dd>" in unlimited
+
+
+def test_kinds_that_have_no_room_at_the_top_are_counted_there(directory: RunDirectory) -> None:
+    page = page_of(directory, 30)
+    assert "3 more kinds of finding to settle" in page[: page.index("</header>")]
 
 
 def test_the_index_lists_the_runs_newest_first_and_names_the_broken_one(tmp_path: Path) -> None:
