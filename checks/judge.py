@@ -87,7 +87,8 @@ def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
     """What a memory as a whole is: a kind, ``-`` for nothing can be said, or empty."""
     held = np.isin(cases.object, [Object.THERE, Object.LINK]).any(axis=1)
     tracked = (cases.edge != Edge.NONE).any(axis=1)
-    unseen = blind(cases, view).any(axis=1)
+    # The row may be in a table that could not be seen, under another type than the edge's.
+    unseen = blind(cases, view).any(axis=1) | bool(view.unknown_types)
     rowless = np.isin(cases.memory, [Memory.GONE, Memory.NEVER, Memory.DELETED])
     remnants = (cases.verdict == Verdict.REMNANT).any(axis=1)
     new_on_icp = (cases.verdict == Verdict.ICP_ONLY).any(axis=1)

@@ -14,7 +14,6 @@ from partition_samples import (
     OLD,
     OLDER,
     OTHER_HASH,
-    OTHER_ID,
     YOUNG,
     Sample,
     changed,
@@ -24,6 +23,7 @@ from partition_samples import (
     without,
 )  # fmt: skip
 
+from checks.cases import View
 from checks.describe import describe, plain_records
 from checks.kinds import KINDS
 from checks.model import Backend, StoreState
@@ -356,14 +356,25 @@ def test_where_neon_was_not_read_nothing_at_all_is_said() -> None:
     assert sample.kinds(seeing(NEON=UNREACHABLE)) == []
 
 
+def unseen(memory_type: str) -> View:
+    """What is seen where the table of one type is not."""
+    stores = dict.fromkeys(Backend, COMPLETE) | {NEON: INCOMPLETE}
+    return view(stores=stores, unknown_types=frozenset({memory_type}))
+
+
 def test_an_unseen_table_makes_the_memories_of_its_type_unknown_and_no_others() -> None:
-    sample = Sample().edge("metadata", NEON).edge("metadata", NEON, OTHER_ID, "video")
-    partial = view(
-        stores=dict.fromkeys(Backend, COMPLETE) | {NEON: INCOMPLETE},
-        unknown_types=frozenset({"image"}),
-    )
-    found = sample.judged(partial).findings
-    assert found["memory_id"].tolist() == [OTHER_ID]
+    sample = sound()
+    sample.blobs.clear()
+    assert sample.kinds(unseen("video")) == ["missing asset@vercel-blob"]
+    sample.rows.clear()
+    assert sample.kinds(unseen("image")) == []
+
+
+def test_an_edge_does_not_dangle_while_its_memory_may_be_in_a_table_that_is_unseen() -> None:
+    """One id may be used under another type than the edge's, which then is for a person."""
+    sample = Sample().edge("metadata", NEON)
+    assert sample.kinds() == ["dangling_edge metadata@neon-db"]
+    assert sample.kinds(unseen("video")) == []
 
 
 def test_the_canister_is_judged_capsule_by_capsule() -> None:

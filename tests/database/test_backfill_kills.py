@@ -61,6 +61,7 @@ def killed(process: Any, conn: Connection, rng: random.Random, further: int) -> 
     deadline = time.monotonic() + 120
     while process.is_alive() and len(edges(conn)) < wanted:
         assert time.monotonic() < deadline
+        time.sleep(0.002)
     time.sleep(rng.uniform(0, 0.01))
     process.kill()
     process.join()
