@@ -130,9 +130,9 @@ def check_statement(path: Path, root_key: bytes) -> Checked:
 
 def _opened(path: Path) -> dict[str, Any]:
     """The statement's parts; it has to be written exactly as edgekeeper writes it."""
-    if path.stat().st_size > MAX_BYTES:
+    data = read_kept(path, MAX_BYTES)
+    if len(data) > MAX_BYTES:
         raise MalformedAnswerError(f"the statement has more than {MAX_BYTES} bytes")
-    data = path.read_bytes()
     try:
         body = json.loads(data)
         as_written = _readable(body).encode() == data

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import io
 import json
+import re
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -235,10 +237,11 @@ def examine_statement(data: bytes) -> str:
     if not _desk:
         _desk.append(_Desk())
     _desk[0].path.write_bytes(body)
-    with contextlib.redirect_stderr(None), contextlib.redirect_stdout(None):
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(None):
         code = _check(Output(quiet=True), _desk[0].path)
     assert code in (0, 1)
-    return str(code)
+    reason = re.sub(r"[^a-z ]+", "", said.getvalue())  # each reason leads deeper; not each name
+    return f"{code} {reason[:50]}"
 
 
 def _statements() -> list[bytes]:

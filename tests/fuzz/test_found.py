@@ -1,6 +1,9 @@
 """What fuzzing found once: each of these crashed, or took hours, or read without an end."""
 
+import contextlib
 import json
+import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ from checks.errors import MalformedAnswerError, SettingsError, StoreError, Usage
 from checks.normal import BlobAddress, LocationProblem
 from edgekeeper.cli.output import Output
 from edgekeeper.cli.verify import _check
+from tasks import statement
 from tasks.blob_names import pathnames
 from tasks.log import mask
 from tasks.retries import http_date, retry_after
@@ -89,14 +93,23 @@ def test_an_interface_that_is_none_is_read_in_time(text: str) -> None:
         {}, {"gallery_id": 5, "verdict": "whole", "finished_at": None},
         {"gallery_id": None, "verdict": [], "finished_at": None},
         {"gallery_id": None, "verdict": "whole", "finished_at": {}},
-        {"gallery_id": None, "verdict": "whole", "finished_at": None},
     ],
 )  # fmt: skip
 def test_a_statement_that_says_nothing_does_not_hold(
     content: dict[str, object], tmp_path: Path
 ) -> None:
+    (tmp_path / "statement.json").write_bytes(resealed(content | {"certificates": {}}))
+    with pytest.raises(MalformedAnswerError, match="does not say its"):
+        check_statement(tmp_path / "statement.json", ROOT_KEY)
+
+
+@pytest.mark.parametrize("named", [{}, {"certificates": ["a"]}])
+def test_a_statement_that_rests_on_nothing_does_not_hold(
+    named: dict[str, object], tmp_path: Path
+) -> None:
+    content = {"gallery_id": None, "verdict": "whole", "finished_at": None, **named}
     (tmp_path / "statement.json").write_bytes(resealed(content))
-    with pytest.raises(MalformedAnswerError):
+    with pytest.raises(MalformedAnswerError, match="which certificates it rests on"):
         check_statement(tmp_path / "statement.json", ROOT_KEY)
 
 
@@ -121,6 +134,25 @@ def test_of_a_file_without_an_end_no_more_is_read_than_shows_that_it_is_none() -
     assert len(data) == MAX_BYTES + 1
     with pytest.raises(MalformedAnswerError, match="more than"):
         examine(data, ROOT_KEY)
+
+
+def test_of_a_statement_without_an_end_no_more_is_read_than_shows_that_it_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = recorded("statement.json")
+    endless = tmp_path / "statement.json"
+    os.mkfifo(endless)
+    monkeypatch.setattr(statement, "MAX_BYTES", len(file) - 1)
+    writing = threading.Thread(target=_write, args=(endless, file * 10), daemon=True)
+    writing.start()
+    with pytest.raises(MalformedAnswerError, match="more than"):
+        check_statement(endless, ROOT_KEY)
+    writing.join(10)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), path.open("wb") as file:
+        file.write(data)
 
 
 def test_a_root_key_that_is_none_is_not_blamed_on_the_file(

@@ -73,6 +73,10 @@ def plant_locations(box: Box, settings: Settings, port: int) -> None:
         box.sql(f"UPDATE storage_edges SET location = %s WHERE id = {place}", url)
 
 
+#: Buttons of Great Expectations; the scripts that they would call are taken out of its pages.
+_BUTTONS = ("showAllValidations()", "hideSucceededValidations()")
+
+
 class Parts(HTMLParser):
     """The elements of a page that could do something."""
 
@@ -82,8 +86,9 @@ class Parts(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         odd = [
-            name for name, value in attrs
-            if name.startswith("on") or re.match(r"\s*(javascript|data|https?):", value or "")
+            (name, value) for name, value in attrs
+            if (name.startswith("on") and value not in _BUTTONS)
+            or re.match(r"\s*(javascript|data|https?):", value or "")
         ]  # fmt: skip
         if tag in ("script", "img", "iframe", "object", "embed", "base") or odd:
             self.active.append(f"{tag} {odd}")

@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audit"))
 from damaged_sandbox import BLOB, ICP, Box
 from hostile_collection import INVISIBLE, SCRIPT, Parts, plant, plant_locations
 
+from flows import server
+
 ROOT = Path(__file__).resolve().parents[2]
 API_TOKEN, HEARTBEAT = 'api/mark+90412="x y" of serve', "3f2a0c1e-5b7d-heartbeat-mark"
 NOTIFY, WRONG = "notify-mark-5502177", "wrong-password-mark-31177"
@@ -61,11 +63,10 @@ class Left:
     visits: Visits
     strangers: Visits
     outputs: dict[str, bytes] = field(default_factory=dict)
-    codes: dict[str, int] = field(default_factory=dict)
     arguments: set[bytes] = field(default_factory=set)
 
-    def run(self, name: str, command: list[str], **changes: str) -> None:
-        """Runs Python with ``command`` where the settings are those of the sandbox."""
+    def run(self, name: str, ends: int, command: list[str], **changes: str) -> None:
+        """Runs Python with ``command`` on the sandbox; it has to end with ``ends``."""
         given = self.box.directory.settings()
         beat = f"http://127.0.0.1:{self.visits.port}/ping/{HEARTBEAT}"
         tell = f"json://me:{NOTIFY}@127.0.0.1"
@@ -84,12 +85,12 @@ class Left:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         with Processes(process.pid) as processes:
-            self.outputs[name], _ = process.communicate(timeout=240)
-        self.codes[name] = process.returncode
+            self.outputs[name], _ = process.communicate(timeout=600)
         self.arguments |= processes.seen
+        assert process.returncode == ends, (name, self.outputs[name].decode()[-3000:])
 
-    def edgekeeper(self, name: str, *arguments: str, **changes: str) -> None:
-        self.run(name, ["-m", "edgekeeper", *arguments, "--verbose"], **changes)
+    def edgekeeper(self, name: str, ends: int, *arguments: str, **changes: str) -> None:
+        self.run(name, ends, ["-m", "edgekeeper", *arguments, "--verbose"], **changes)
 
 
 def said(marks: Marks) -> str:
@@ -110,33 +111,43 @@ def play(left: Left) -> None:
     gallery = plant(box, settings, left.strangers.port)
     plant_locations(box, settings, left.strangers.port)
     everything = said(left.marks)
-    left.edgekeeper("doctor", "doctor", "--json", "doctor.json")
+    left.edgekeeper("doctor", 0, "doctor", "--json", "doctor.json")
     left.edgekeeper(
-        "audit", "audit", "--repair", "ledger", "--verify", "all", "--allow-percent", "100",
+        "audit", 1, "audit", "--repair", "ledger", "--verify", "all", "--allow-percent", "100",
         "--json", "audit.json",
     )  # fmt: skip
     (run,) = (left.top / "home" / "runs").iterdir()
-    left.edgekeeper("verify", "verify", gallery, "--certified", "--json", "verify.json")
-    left.edgekeeper("findings", "findings", "--format", "csv")
-    left.edgekeeper("report", "report")
-    left.edgekeeper("revert", "revert", run.name)
+    left.edgekeeper("verify", 1, "verify", gallery, "--certified", "--json", "verify.json")
+    left.edgekeeper("findings", 1, "findings", "--format", "csv")
+    left.edgekeeper("report", 0, "report")
+    left.edgekeeper("revert", 0, "revert", run.name)
     refused = {"status": 400, "body": {"error": {"code": "bad_request", "message": everything}}}
     box.fault(BLOB, "status", refused, path_regex="/api/blob")
     box.fault(ICP, "status", {"status": 400, "body": everything}, path_regex="query")
-    left.edgekeeper("failing stores", "audit", "--json", "failing.json")
+    left.edgekeeper("failing stores", 3, "audit", "--json", "failing.json")
     box.revive()
-    left.run("internal error", ["-c", BROKEN], SAID=everything)
+    left.run("internal error", 5, ["-c", BROKEN], SAID=everything)
     far = given["DATABASE_URL"].replace(box.directory.choices.database_password, WRONG)
     left.edgekeeper(
-        "wrong password", "schema", "status", DATABASE_URL=far, DATABASE_URL_UNPOOLED=far
+        "wrong password", 3, "schema", "status", DATABASE_URL=far, DATABASE_URL_UNPOOLED=far
     )
     left.edgekeeper(
-        "no url", "findings", DATABASE_URL=f"postgresql//:{WRONG}@[/x?{everything[:99]}"
+        "no url", 2, "findings", DATABASE_URL=f"postgresql//:{WRONG}@[/x?{everything[:99]}"
     )
+
+
+def prepare_prefect(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the server make its database, for which a busy machine may need minutes."""
+    monkeypatch.setattr(server, "START_SECONDS", 900)
+    first = server.TemporaryServer(home / "prefect").start()
+    try:
+        first.url()
+    finally:
+        first.stop()
 
 
 @pytest.fixture
-def left() -> Iterator[Left]:
+def left(monkeypatch: pytest.MonkeyPatch) -> Iterator[Left]:
     with (
         tempfile.TemporaryDirectory(prefix="edgekeeper-marks-", ignore_cleanup_errors=True) as top,
         listener(http_ok) as visits,
@@ -155,6 +166,7 @@ def left() -> Iterator[Left]:
         place = Path(top) / "program"
         for name in ("tmp", "user"):
             (place / name).mkdir(parents=True)
+        prepare_prefect(place / "home", monkeypatch)
         try:
             yield Left(box, place, Marks(secrets), visits, strangers)
         finally:
@@ -172,15 +184,11 @@ def test_a_secret_is_found_in_whatever_form_and_in_parts(secret: str | bytes) ->
     assert len(traces_of(secret)) > len(hidden)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_nothing_leaks_and_nothing_runs_whatever_the_program_says_or_leaves(left: Left) -> None:
     play(left)
     for name, output in left.outputs.items():
         assert not left.marks.found_in(output), (name, output.decode())
-    assert left.codes == {
-        "doctor": 0, "audit": 1, "verify": 1, "findings": 1, "report": 0, "revert": 0,
-        "failing stores": 3, "internal error": 5, "wrong password": 3, "no url": 2,
-    }, {name: output.decode()[-900:] for name, output in left.outputs.items()}  # fmt: skip
     names = {path.name for path in left.top.rglob("*")}
     assert {"prefect.db", "log.jsonl", "run.json", "report.html", "findings.parquet"} <= names
     assert not left.marks.found_below(left.top)
@@ -225,9 +233,9 @@ def check_pages(left: Left) -> None:
         parts.feed(text)
         assert not parts.active, path
         assert not INVISIBLE & set(text), path
+    assert any("data-docs" in path.parts for path in pages)
     shown = {path.parent.name for path, text in pages.items() if "it ran" in text}
-    assert "data-docs" in shown, "Data Docs name the worst names too"
-    assert len(shown) > 1
+    assert len(shown) > 1, "the pages of the runs name the worst names, as text"
 
 
 def check_artifacts(left: Left) -> None:
