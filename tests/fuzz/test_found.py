@@ -1,6 +1,7 @@
 """What fuzzing found once: each of these crashed, or took hours, or read without an end."""
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -127,6 +128,23 @@ def test_a_statement_names_no_other_files_than_its_certificates(name: str, tmp_p
     (tmp_path / "statement.json").write_bytes(resealed(content))
     with pytest.raises(MalformedAnswerError, match="no kept certificate"):
         check_statement(tmp_path / "statement.json", ROOT_KEY)
+
+
+def test_a_certificate_that_leads_out_of_the_directory_is_not_read(tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").write_bytes(recorded("evidence.cbor")[0])
+    digest = hashlib.sha256(elsewhere.read_bytes()).hexdigest()
+    name = f"certificates/{'0' * 32}.cbor"
+    content = {
+        "gallery_id": None,
+        "verdict": "whole",
+        "finished_at": None,
+        "certificates": {name: digest},
+    }
+    desk = tmp_path / "desk"
+    (desk / "certificates").mkdir(parents=True)
+    (desk / "statement.json").write_bytes(resealed(content))
+    (desk / name).symlink_to(elsewhere)
+    assert check_statement(desk / "statement.json", ROOT_KEY).absent == (name,)
 
 
 def test_of_a_file_without_an_end_no_more_is_read_than_shows_that_it_is_none() -> None:
