@@ -18,6 +18,7 @@ MAX_PATHNAME_UTF16_UNITS = 950
 MAX_LOCATION_LENGTH = 32_768
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LOCATION = re.compile(r"icp://(?P<capsule>[^/]+)/(?P<memory>[^/]+)")
+_ETAG_MARKS = re.compile(r'(?:W/|")*')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE | re.ASCII)
 #: What is no pathname even where one is expected: pathnames may hold a colon, as in ``note:1.txt``.
@@ -211,5 +212,5 @@ def icp_capsule_id(location: str | None) -> str | None:
 
 
 def etag(text: str) -> str:
-    """An etag without its weakness mark and its quotes."""
-    return text.removeprefix("W/").strip('"')
+    """An etag without its weakness mark and its quotes, however often a stranger wrote them."""
+    return text[_ETAG_MARKS.match(text).end() :].rstrip('"')  # type: ignore[union-attr] # matches

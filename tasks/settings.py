@@ -214,9 +214,10 @@ class Settings(BaseSettings):
     @classmethod
     def _is_text(cls, value: Any) -> Any:
         """Refuses what no file name or JSON can hold: a NUL, and bytes that are no UTF-8."""
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if isinstance(text, str) and ("\0" in text or _SURROGATE.search(text)):
-            raise ValueError("it is no text in UTF-8")
+        for each in value if isinstance(value, tuple) else (value,):  # of a list each part
+            text = each.get_secret_value() if isinstance(each, SecretStr) else each
+            if isinstance(text, str) and ("\0" in text or _SURROGATE.search(text)):
+                raise ValueError("it is no text in UTF-8")
         return value
 
     @field_validator("home")

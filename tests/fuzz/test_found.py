@@ -15,6 +15,7 @@ from evidence_targets import resealed
 from recordings import ROOT_KEY, recorded
 from text_targets import examine_text
 
+from checks import normal
 from checks.errors import MalformedAnswerError, SettingsError, StoreError, UsageError
 from checks.normal import BlobAddress, LocationProblem
 from edgekeeper.cli.output import Output
@@ -25,6 +26,7 @@ from tasks.log import mask
 from tasks.retries import http_date, retry_after
 from tasks.settings import ALL_BYTES, MASK, byte_budget, load_settings
 from tasks.statement import check_statement
+from tasks.stores.blob.answers import BlobVersion
 from tasks.stores.icp.evidence import MAX_BYTES, examine, read_kept
 from tasks.stores.icp.transport import Transport
 
@@ -205,7 +207,8 @@ def test_more_bytes_than_there_are_is_all(text: str) -> None:
     [
         ("EDGEKEEPER_HOME", "~nobody-of-this-name/x"), ("EDGEKEEPER_HOME", "s3://b\udcb5cket"),
         ("IC_IDENTITY_PEM", "a\0b"), ("EDGEKEEPER_ICP_CAPSULE", "\udcff"),
-        ("EDGEKEEPER_API_TOKEN", "\udcff"),
+        ("EDGEKEEPER_API_TOKEN", "\udcff"), ("EDGEKEEPER_NOTIFY_URL", "slack://a/b, sla\udcffk://c"),
+        ("EDGEKEEPER_BLOB_IGNORE", "avatars, rep\udcffrts"),
     ],
 )  # fmt: skip
 def test_a_value_that_is_no_text_or_leads_nowhere_is_named(variable: str, value: str) -> None:
@@ -227,3 +230,10 @@ def test_a_url_longer_than_any_object_s_is_no_url() -> None:
     assert not address.owns(long)
     assert address.pathname(long, bare=False) is LocationProblem.UNPARSEABLE
     assert pathnames(address, [long]) == [LocationProblem.UNPARSEABLE]
+
+
+@pytest.mark.parametrize("etag", ['"W/"x@y@2020-01-01"', 'W/W/""x"', '"', '"' * 200_000])
+def test_an_etag_is_the_same_after_it_was_written_down(etag: str) -> None:
+    version = BlobVersion(normal.etag(etag), datetime(2023, 5, 4, tzinfo=UTC))
+    assert BlobVersion.parse(str(version)) == version
+    assert BlobVersion.parse(str(version)).is_kept_by(version)
