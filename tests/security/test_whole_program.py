@@ -242,7 +242,10 @@ def check_artifacts(left: Left) -> None:
     """What Prefect was given to show is text, whatever it is called."""
     with closing(sqlite3.connect(left.top / "home" / "prefect" / "prefect.db")) as database:
         rows = database.execute("SELECT type, data, description FROM artifact").fetchall()
-    kept = [(kind, json.loads(data), description or "") for kind, data, description in rows]
+    kept = [  # of a progress the data is a number
+        (kind, json.loads(data) if isinstance(data, str) else data, description or "")
+        for kind, data, description in rows
+    ]
     assert {"markdown", "table"} <= {kind for kind, _, _ in kept}
     for kind, data, description in kept:
         assert not INVISIBLE & set(f"{data}{description}")
