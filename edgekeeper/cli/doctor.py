@@ -12,36 +12,38 @@ from edgekeeper.cli.command import command
 from edgekeeper.cli.output import Output
 
 if TYPE_CHECKING:
-    from checks.model import Backend
+    from tasks.examination import Answer, Check
     from tasks.settings import Settings
 
 _LONGEST_SHOWN = 60
-_LARGEST_SKEW_SECONDS = 30.0
 #: A store that has not answered by then does not answer; all are asked at the same time.
 _PATIENCE_SECONDS = 10.0
 NOT_CONFIGURED, UNUSABLE, UNREACHABLE = "not configured", "not usable", "unreachable"
 _EXIT_OK, _EXIT_SETTINGS, _EXIT_UNREACHABLE = 0, 2, 3
 _UNREACHABLE_REMEDY = "check the URL, the network and the service's status page"
-Answer = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What one store answered, how long it took, and what to do about it."""
+    """What one store answered, how long it took, what was looked at, and what to do about it."""
 
     store: str
     state: str
     seconds: float | None = None
     detail: str | None = None
     remedy: str | None = None
+    checks: tuple["Check", ...] = ()
 
 
 @command
 def doctor(out: Output) -> int:
     """Show the effective settings, secrets masked, and ask each store whether it is there.
 
-    Writes nothing, and takes ten seconds at most. Each problem comes with what to do about it.
-    Warns of secrets that others on this machine can read, and of a database that is not checked.
+    Looks at versions, clocks, privileges, the schema, the pooler, the canister's interface, code
+    and controllers, and disk space. Takes ten seconds at most, and writes nothing but, in
+    EDGEKEEPER_HOME, what the canister was, to notice that it was replaced. Each problem comes with
+    what to do about it. Warns of secrets that others on this machine can read, and of a database
+    that is not checked.
 
     Example: edgekeeper doctor
 
@@ -51,6 +53,7 @@ def doctor(out: Output) -> int:
     database; 3 a configured store does not answer, or refuses; 5 internal error.
     """
     from tasks import log  # noqa: PLC0415 - --help does without
+    from tasks.examination import OK, examine_machine  # noqa: PLC0415
     from tasks.precautions import precautions  # noqa: PLC0415
     from tasks.settings import load_settings, masked  # noqa: PLC0415
 
@@ -70,17 +73,32 @@ def doctor(out: Output) -> int:
             for each in found
         ],
     )  # fmt: skip
+    looked_at = [
+        *((each.store, check) for each in found for check in each.checks),
+        *(("this machine", check) for check in examine_machine(settings)),
+    ]
+    out.say("")
+    out.table(
+        ("looked at", "state", "detail"),
+        [(f"{where}: {check.what}", check.state, check.detail) for where, check in looked_at],
+    )
     out.say("")
     for each in found:
-        if each.remedy:
+        if each.remedy and not each.checks:
             out.say(f"{each.store}: {each.remedy}", "warning")
+    for where, check in looked_at:
+        if check.state != OK:
+            style = "warning" if check.state == "warning" else "critical"
+            out.say(f"{where}, {check.what}: {check.remedy}", style)
     warnings = precautions(settings)
     for warning in warnings:
         out.warn(warning)
     out.json(
-        {"settings": shown, "stores": [asdict(each) for each in found], "warnings": warnings}
+        {"settings": shown, "stores": [asdict(each) for each in found], "warnings": warnings,
+         "checks": [{"where": where, **asdict(check)} for where, check in looked_at]}
     )  # fmt: skip
-    return _verdict(out, found, careful=not warnings)
+    well = all(check.state == OK for _, check in looked_at)
+    return _verdict(out, found, careful=well and not warnings)
 
 
 def _verdict(out: Output, found: list[Diagnosis], *, careful: bool) -> int:
@@ -107,18 +125,19 @@ def _diagnoses(settings: "Settings") -> list[Diagnosis]:
     import asyncio  # noqa: PLC0415 - --help does without
 
     from checks.model import Backend  # noqa: PLC0415
+    from tasks.examination import ask_database, ask_store  # noqa: PLC0415
     from tasks.settings import missing  # noqa: PLC0415
 
     neon = settings.database_url or settings.database_url_unpooled
     questions = (
-        _Question("Neon", neon, missing("database_url"), lambda: _ask_database(settings)),
+        _Question("Neon", neon, missing("database_url"), lambda: ask_database(settings)),
         _Question(
             "Vercel Blob", settings.blob_token, missing("blob_token"),
-            lambda: asyncio.run(_ask_store(Backend.BLOB, settings)),
+            lambda: asyncio.run(ask_store(Backend.BLOB, settings)),
         ),
         _Question(
             "ICP canister", settings.canister_id, missing("canister_id"),
-            lambda: asyncio.run(_ask_store(Backend.ICP, settings)),
+            lambda: asyncio.run(ask_store(Backend.ICP, settings)),
         ),
     )  # fmt: skip
     with _asked_once():
@@ -144,7 +163,7 @@ class _Question:
     """One store that is asked, in a thread that nobody has to wait for."""
 
     def __init__(
-        self, store: str, setting: object, lacking: str, ask: Callable[[], Answer]
+        self, store: str, setting: object, lacking: str, ask: Callable[[], "Answer"]
     ) -> None:
         self._store, self._setting, self._lacking, self._ask = store, setting, lacking, ask
         self._outcome: Answer | Exception | None = None
@@ -186,51 +205,10 @@ class _Question:
                 return Diagnosis(self._store, UNREACHABLE, seconds, str(error), remedy)
             case Exception() as error:
                 raise error
-            case (detail, remedy):
-                return Diagnosis(self._store, "answers", seconds, detail, remedy)
-
-
-def _ask_database(settings: "Settings") -> Answer:
-    """The server's version, what tables there are not, and how far the clocks are apart."""
-    from tasks.database import connect, transaction, translated  # noqa: PLC0415
-    from tasks.missing_tables import gaps  # noqa: PLC0415
-    from tasks.schema import ObjectState, schema_status  # noqa: PLC0415
-
-    url = settings.batch_database_url
-    with connect(url, purpose="edgekeeper doctor", attempts=2) as conn:
-        with transaction(conn, snapshot=True):
-            row = conn.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
-        skew = abs(time.time() - float(row[0])) if row else 0.0
-        lacking = [each for each in schema_status(conn) if each.state is not ObjectState.PRESENT]
-        with translated():
-            wrong, known = gaps(conn)
-        version = conn.info.server_version
-    detail = f"Postgres {version // 10_000}.{version % 10_000}, clocks {skew:.1f} s apart"
-    detail = "; ".join([detail, *known])
-    if wrong:
-        return detail, f"{'; '.join(wrong)}; check the search_path and the grants of this user"
-    if lacking:
-        names = ", ".join(each.name for each in lacking[:3])
-        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""  # noqa: PLR2004
-        return detail, f"the schema lacks {names}{more}; see: edgekeeper schema status"
-    if skew > _LARGEST_SKEW_SECONDS:
-        return detail, "set this machine's clock: ages and leases depend on it"
-    return detail, None
-
-
-async def _ask_store(backend: "Backend", settings: "Settings") -> Answer:
-    """The store's identity, once it has accepted the credentials."""
-    from tasks.stores import open_store  # noqa: PLC0415
-
-    store = open_store(backend, settings)
-    try:
-        identity = await store.identity()
-        check = getattr(store, "check_interface", None)
-        if check is not None:  # the canister says which methods it has
-            await check()
-    finally:
-        await store.aclose()
-    return identity, None
+            case given:
+                return Diagnosis(
+                    self._store, "answers", seconds, given.detail, given.remedy, given.checks
+                )
 
 
 def _remedy(store: str, error: Exception) -> str:
