@@ -69,10 +69,11 @@ class Tally:
         self.unexpected += int(outcome.get("unexpected_count") or 0)
         room = SAMPLE - len(self.sample)
         numbers = (outcome.get("partial_unexpected_index_list") or [])[:room]
-        column = self.configuration.kwargs.get("column")
-        names = list(dict.fromkeys([*([column] if column else []), *keys]))
-        named = frame.loc[numbers, names].astype(object)
-        self.sample += named.where(named.notna(), None).to_dict("records")
+        if numbers:
+            column = self.configuration.kwargs.get("column")
+            names = list(dict.fromkeys([*([column] if column else []), *keys]))
+            named = frame.loc[numbers, names].astype(object)
+            self.sample += named.where(named.notna(), None).to_dict("records")
         if not result.success and not outcome.get("unexpected_count"):
             self.error = _reason(result)
 

@@ -354,7 +354,7 @@ def settings_variables() -> list[str]:
 
 
 def command_line(
-    box: Box, home: Path, *arguments: str, seconds: float = 120, **changes: str
+    box: Box, home: Path, *arguments: str, seconds: float = 280, **changes: str
 ) -> subprocess.CompletedProcess[str]:
     """The real program in a process of its own."""
     process = start_command(box, home, *arguments, **changes)

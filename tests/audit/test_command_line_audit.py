@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from damaged_sandbox import BLOB, Box, command_line, identity
 from test_store_faults import LIST
 from test_truth import expected
@@ -50,8 +52,27 @@ def test_the_program_finds_the_truth_repairs_it_and_keeps_its_secrets(box: Box, 
     assert record["checks"]["passed"]
     run = home / "runs" / record["run_id"]
     assert json.loads((run / "run.json").read_text("utf-8")) == record
-    assert (run / "report.html").stat().st_size
+    check_quality_is_kept(box, record, run)
     check_no_secret(box, home, done.stdout, done.stderr)
+
+
+def check_quality_is_kept(box: Box, record: dict[str, Any], run: Path) -> None:
+    """Every check is a row, those of the galleries and of the run itself too, and on the pages."""
+    with psycopg.connect(box.directory.database_url) as conn:
+        kept = dict(
+            conn.execute(
+                "SELECT check_name, success FROM audit.check_result WHERE run_id = %s",
+                [record["run_id"]],
+            ).fetchall()
+        )
+    assert sum(success is True for success in kept.values()) == record["checks"]["passed"]
+    assert kept["stored-copies.verified_lately"] is True
+    assert kept["gallery-items.item_tracked"] is not None
+    assert kept["run.findings_usual"] is None  # it is the first
+    assert "Fewer than 3 audits before this one" in (run / "report.html").read_text("utf-8")
+    assert "Fewer than 3 audits before this one" in (run / "data-docs/index.html").read_text(
+        "utf-8"
+    )
 
 
 def test_a_failed_store_is_exit_3_and_its_error_holds_no_secret(
