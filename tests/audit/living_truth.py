@@ -462,8 +462,13 @@ def is_found(key: Key, found: set[Key]) -> bool:
         return True
     if memory is None:
         return any(other[0] in GRAVER.get(kind, ()) for other in found)
-    more = {other[0] for other in found if other[1] == memory}
-    return bool(more & GRAVER.get(kind, frozenset()))
+    return is_graver_said(key, found)
+
+
+def is_graver_said(key: Key, found: set[Key]) -> bool:
+    """Whether something is said of the same memory that says more than the finding."""
+    more = {other[0] for other in found if other[1] == key[1]}
+    return bool(more & GRAVER.get(key[0], frozenset()))
 
 
 def has_ground(

@@ -17,7 +17,7 @@ from damaged_sandbox import Audited, Box
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from living_app import MEMORIES_EACH, MOST_LIVES, World
 from living_history import LAG_SECONDS, LAGGING, Night, Player, Seen, Tally, in_stages, nights
-from living_truth import CONTENTS
+from living_truth import CONTENTS, is_graver_said
 from prefect_audit import through_prefect
 
 FEW, MANY = 16, int(os.environ.get("EDGEKEEPER_HISTORIES", "2000"))
@@ -136,9 +136,11 @@ def at_rest(player: Player, through: Callable[..., Audited]) -> None:
     assert before.files == after.files
     assert before.copies == after.copies
     stays = STAYS if player.night.reads else STAYS | {"hash_unknown"}  # bytes alone tell a hash
+    said = seen.judge.findings(after)
+    kept = {key for key in said if key[0] in stays}
     left = {
-        key for key in seen.judge.findings(after)
-        if key[0] not in stays
+        key for key in said - kept
+        if not is_graver_said(key, kept)
         and not (key[0] in CONTENTS | {"unmarked"} and seen.judge.is_doubtful(after, key[1] or ""))
     }  # fmt: skip
     assert not left, f"left open: {left}"
