@@ -36,7 +36,6 @@ app = typer.Typer(
     "canister, compares, explains, repairs, reports.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,14 +1,26 @@
-"""The pages below ``docs/``: what they have to say, and that each command in them exists."""
+"""README and the pages below ``docs/``: what they have to say, and that each command exists."""
 
 import re
+import shlex
+from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from typer.main import get_command
 
 from checks.kinds import KINDS
+from edgekeeper.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+COMMANDS = get_command(app)
+#: Where a page leaves a command's name to the reader.
+PLACEHOLDERS = {"COMMAND", "…"}
+#: Where a command of ours starts in a line of shell.
+STARTS = r"(?:^|&& |\(|bin/)edgekeeper (.*)"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -17,8 +29,90 @@ def test_the_runbook_says_what_to_do_about_every_kind(kind: str) -> None:
     assert f"`{kind}`" in runbook
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         if "://" not in target:
             assert (page.parent / target).is_file(), target
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [page.name for page in DOCS if f"](docs/{page.name}" not in readme] == []
+
+
+def test_the_readmes_table_has_every_command() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").split("## Commands")[1].split("\n### ")[0]
+    named = {cell.split()[0] for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+             for cell in re.findall(r"`([^`]+)`", row)}  # fmt: skip
+    assert set(COMMANDS.commands) <= named  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_that_a_page_shows_exists(page: Path) -> None:
+    assert [
+        f"{shlex.join(words)}: {problem}"
+        for words in commands_in(page.read_text("utf-8"))
+        if (problem := wrong_with(words)) is not None
+    ] == []
+
+
+def test_a_command_that_does_not_exist_would_be_noticed() -> None:
+    page = (
+        "```sh\nexport A=b\nedgekeeper audit --verify all   # a\n```\n`edgekeeper audt` `audit --x`"
+    )
+    shown = list(commands_in(page))
+    assert shown == [["audit", "--verify", "all"], ["audt"], ["audit", "--x"]]
+    assert [wrong_with(words) for words in shown] == [None, "no such command", "no option --x"]
+    assert wrong_with(["audit", "--repair", "everything"]) == "--repair everything is no choice"
+    assert wrong_with(["schema", "aply"]) == "no such command"
+    assert wrong_with(["schema", "apply", "--dry-run"]) is None
+
+
+def commands_in(page: str) -> Iterator[list[str]]:
+    """What follows ``edgekeeper`` in the shell blocks and the inline code of a page, in order."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for line in (line for block in blocks for line in block.splitlines()):
+        if match := re.search(STARTS, line.replace(')"', "")):
+            yield shlex.split(match[1], comments=True)
+    prose = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`([^`\n]+)`", prose):
+        match = re.search(STARTS, code)
+        command = match[1] if match else code
+        known = command.split()[0] in COMMANDS.commands  # type: ignore[attr-defined]
+        if match or (known and " --" in command):
+            yield shlex.split(command, comments=True)
+
+
+def wrong_with(words: list[str]) -> str | None:
+    """Why the command line would refuse these words, None where it would not."""
+    command: Any = COMMANDS
+    rest = list(words)
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        if name in PLACEHOLDERS:
+            return None
+        if name not in command.commands:
+            return "no such command"
+        command = command.commands[name]
+    options = {
+        name: each for each in command.params for name in (*each.opts, *each.secondary_opts)
+    } | {"--help": None, "-h": None}
+    for place, word in enumerate(rest):
+        if not word.startswith("--"):
+            continue
+        name, _, value = word.partition("=")
+        if name not in options:
+            return f"no option {name}"
+        value = value or (rest[place + 1] if place + 1 < len(rest) else "")
+        if (allowed := choices(options[name])) and value not in allowed:
+            return f"{name} {value} is no choice"
+    return None
+
+
+def choices(option: Any) -> list[str]:
+    """The values that an option takes, none where it takes whatever it is given."""
+    kind = option and option.type_descriptor.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [each.value for each in kind]
+    return [each for each in get_args(kind) if isinstance(each, str)]
