@@ -38,7 +38,7 @@ _PATTERNS = (
     ),
 )
 #: What one of the above, or a URL with a password, can't do without; as the RE2 library has it.
-_SUSPICIOUS = r"(?i)://[^\s]*@|bearer\s|vercel_blob_rw_|-----begin"
+_SUSPICIOUS = r"(?i)//[^\s]*@|bearer\s|vercel_blob_rw_|-----begin"
 
 Event = MutableMapping[str, Any]
 

@@ -42,7 +42,7 @@ ALL_BYTES = 2**62
 #: What is shown in the place of a secret.
 MASK = "***"
 _WORD = re.compile(r"\S+")
-_USER = re.compile(r"://[^/:@]*:")
+_USER = re.compile(r"//[^/:@]*:")
 
 BlobPlan = Literal["hobby", "pro", "enterprise", "unlimited"]
 
@@ -366,8 +366,11 @@ def masked(settings: Settings) -> dict[str, str]:
 
 
 def without_passwords(text: str) -> str:
-    """``text`` with the password of every URL in it masked, in time proportional to its length."""
-    return _WORD.sub(_without_password, text) if "://" in text and "@" in text else text
+    """``text`` with the password of every URL in it masked, in time proportional to its length.
+
+    Of a URL without its scheme too: so it may be written by mistake.
+    """
+    return _WORD.sub(_without_password, text) if "//" in text and "@" in text else text
 
 
 def _without_password(word: re.Match[str]) -> str:

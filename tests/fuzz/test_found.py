@@ -24,7 +24,7 @@ from tasks import statement
 from tasks.blob_names import pathnames
 from tasks.log import mask
 from tasks.retries import http_date, retry_after
-from tasks.settings import ALL_BYTES, MASK, byte_budget, load_settings
+from tasks.settings import ALL_BYTES, MASK, byte_budget, load_settings, masked
 from tasks.statement import check_statement
 from tasks.stores.blob.answers import BlobVersion
 from tasks.stores.icp.evidence import MAX_BYTES, examine, read_kept
@@ -71,6 +71,7 @@ def test_a_long_text_is_masked_in_time(text: str) -> None:
         "postgresql://app:secret@host/db",
         "x://u:secret@a://b:secret@h",
         "1://:se/cret@h",
+        "//app:secret@host:5432,b/app",
         "see ftp://u:s@@h",
     ],
 )
@@ -80,6 +81,11 @@ def test_a_password_in_a_url_is_masked_whatever_stands_around_it(url: str) -> No
     assert "se/cret" not in masked
     assert MASK in masked
     assert masked.endswith(": try again")
+
+
+def test_a_home_that_is_a_url_without_its_scheme_is_shown_without_its_password() -> None:
+    home = "//app:m4rked@ep-x.neon.tech:5432,b/app?sslmode=verify-full&hostaddr=127.0.0.1"
+    assert "m4rked" not in str(masked(load_settings(None, home=home)))
 
 
 @pytest.mark.parametrize("text", ["/* " * 100_000, "service:(" * 100_000, "service:() " * 90_000])
