@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from checks.errors import ObjectChangedError, StoreError, StoreUnreachableError
 from checks.model import Artifact, Backend
 from tasks.allowance import Allowance
+from tasks.log import mask
 from tasks.stores.protocol import HashedObject, Store
 
 #: What reading one asset gave. ``outcome``: ``read``; ``gone``, no bytes are there; ``changed``
@@ -121,7 +122,7 @@ class _Answers:
     def note(self, backend: Backend, error: StoreError | None) -> None:
         """Takes note of an answer, or that there was none."""
         if isinstance(error, StoreUnreachableError):
-            self._silent.setdefault(backend, []).append(str(error))
+            self._silent.setdefault(backend, []).append(mask(str(error)))
         else:
             self._answered.add(backend)
             self._silent.pop(backend, None)
@@ -178,7 +179,7 @@ async def _read(
         hashed = await _believed(stores[backend], target, result, progress)
     except StoreError as error:
         answers.note(backend, error)
-        return row | {"outcome": _outcome(error), "read_detail": str(error)}
+        return row | {"outcome": _outcome(error), "read_detail": mask(str(error))}
     answers.note(backend, None)
     if hashed is None:
         return row | {"outcome": "gone"}
