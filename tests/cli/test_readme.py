@@ -1,4 +1,4 @@
-"""The README's commands, as they stand there: whoever copies them gets what it says."""
+"""The commands of README and quick start, as they stand there: who copies them gets what is said."""
 
 import json
 import os
@@ -17,7 +17,10 @@ from tasks.settings import Settings, variable
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-#: What each of the quick start's commands ends with.
+QUICK_START = (ROOT / "docs" / "quick-start.md").read_text("utf-8")
+#: A collection that is older than its ledger, in the place of real stores.
+LEGACY = "edgekeeper sandbox up --detach && edgekeeper sandbox seed --legacy --memories 20"
+#: What each of the commands to try it by hand ends with.
 CODES = {"up": 0, "seed": 0, "env": 0, "audit": 1, "findings": 1, "down": 0}
 
 
@@ -38,7 +41,7 @@ def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
     ours = {variable(field) for field in Settings.model_fields} | {"PREFECT_API_URL"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     search = f"{program.parent}{os.pathsep}{kept['PATH']}"
-    yield kept | {"PATH": search, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    yield kept | {"PATH": search, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "BROWSER": "true"}
     left = SandboxDirectory.of(tmp_path / ".edgekeeper" / "sandbox")
     if left.choices_file.exists():
         supervisor.stop(left)
@@ -62,6 +65,28 @@ def test_the_quick_start_finds_exactly_what_was_damaged(
     found = json.loads(run.read_text("utf-8"))["findings"]
     assert {each["fingerprint"] for each in found} == {each["fingerprint"] for each in truth}
     assert f"Findings: {len(found)}" in done.stdout
+    assert "Traceback" not in told
+
+
+@pytest.mark.timeout(1500)  # a minute and a half on an idle machine; a busy one is no failure
+def test_each_command_of_the_quick_start_page_leads_to_the_next(
+    shell: dict[str, str], tmp_path: Path
+) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", QUICK_START, re.MULTILINE | re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    script = f'{LEGACY}\neval "$(edgekeeper sandbox env)"\n' + "".join(
+        f"{line}\necho $? {line} >> codes\n" for line in lines
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=shell,
+        capture_output=True, text=True, timeout=1400, check=False,
+    )  # fmt: skip
+    told = done.stdout + done.stderr
+    ended = (line.split(" ", 1) for line in (tmp_path / "codes").read_text().splitlines())
+    codes = {line: int(code) for code, line in ended}
+    assert {"edgekeeper doctor", "edgekeeper backfill", "edgekeeper audit"} <= set(codes)
+    assert codes.pop("edgekeeper schema status") in (0, 1)  # 1: there is something to be made
+    assert set(codes.values()) == {0}, f"{codes}\n{told}"
     assert "Traceback" not in told
 
 
