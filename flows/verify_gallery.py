@@ -51,7 +51,7 @@ def verify_gallery(
         gallery_id: the gallery to verify.
         memory: one memory instead, as TYPE:ID.
         certified: whether the canister's claims are certified; default: where an identity is set.
-        repair: none, or ledger: mend what the ledger says of these memories.
+        repair: none; ledger: mend what the ledger says of these memories; content: copy bytes back.
 
     Returns:
         the run object of the interface's contract, with ``gallery``.
