@@ -59,7 +59,8 @@ Agent.call = dying
 stored(load_settings(None), [tuple(each.split(":")) for each in pairs])
 """
 STORED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell's job began us
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/../audit"]
 from forever_box import stored
 from tasks.settings import load_settings
