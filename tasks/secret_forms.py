@@ -3,6 +3,7 @@
 import base64
 import functools
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ def secrets_of(settings: Settings) -> Iterable[str]:
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, SecretStr):
+            if isinstance(each, SecretStr) and not _leads_to_a_file(name, each):
                 secret = each.get_secret_value()
                 found |= {secret, secret.strip(), _password(secret)}
                 found |= _parts(secret) if name in _ADDRESSES else set()
@@ -41,6 +42,11 @@ def secrets_of(settings: Settings) -> Iterable[str]:
         found |= {line for line in pem.replace("\\n", "\n").split() if len(line) >= _PEM_LINE}
     forms = (form for secret in found if len(secret) >= SHORTEST for form in _forms(secret))
     return {form for form in forms if len(form) >= SHORTEST}
+
+
+def _leads_to_a_file(name: str, value: SecretStr) -> bool:
+    """Whether the identity is given as a path: no secret, and other paths begin like it."""
+    return name == "identity_pem" and os.path.exists(os.path.expanduser(value.get_secret_value()))  # noqa: PTH110, PTH111 - they take any text
 
 
 def _password(url: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import logging
 import shlex
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -86,6 +87,20 @@ def test_a_secret_in_hex_or_base64_is_one_and_so_is_half_of_it() -> None:
     assert columns == [[each] for each in said]
     assert not Marks({"token": secret}).found_in(" ".join(said).encode())
     assert said[-3:] == [f"{MASK} … {MASK}", MASK, MASK]
+
+
+def test_the_path_of_an_identity_is_no_secret_and_its_neighbours_are_shown(tmp_path: Path) -> None:
+    pem = tmp_path / "sandbox" / "identity.pem"
+    report = f"Report: {tmp_path}/sandbox/home/runs/report.html"
+    pem.parent.mkdir()
+    said = []
+    for _ in range(2):  # what is no file may be a key that was pasted without its first line
+        log.protect(load_settings(None, identity_pem=str(pem)))
+        said.append(log.mask(report))
+        log._sinks.secrets = ()
+        pem.touch()
+    assert said[0] != report
+    assert said[1] == report
 
 
 def test_what_a_library_logs_is_masked_before_any_handler_sees_it(
