@@ -360,9 +360,14 @@ def masked(settings: Settings) -> dict[str, str]:
             isinstance(value, tuple) and any(isinstance(each, SecretStr) for each in value)
         )
         text = ",".join(value) if isinstance(value, tuple) and not secret else value
-        said = "" if text is None else without_passwords(str(text))
+        said = "" if text is None else _without_token(without_passwords(str(text)))
         shown[variable(field)] = "set" if secret else said
     return shown
+
+
+def _without_token(text: str) -> str:
+    """``text`` without what looks like a store's token: it may stand under a wrong name."""
+    return MASK if _TOKEN.search(text) else text
 
 
 def without_passwords(text: str) -> str:

@@ -88,6 +88,10 @@ def test_a_home_that_is_a_url_without_its_scheme_is_shown_without_its_password()
     assert "m4rked" not in str(masked(load_settings(None, home=home)))
 
 
+def test_a_token_that_stands_under_a_wrong_name_is_not_shown() -> None:
+    assert "m4rked" not in str(masked(load_settings(None, home="vercel_blob_rw_Ab_m4rked")))
+
+
 @pytest.mark.parametrize("text", ["/* " * 100_000, "service:(" * 100_000, "service:() " * 90_000])
 def test_an_interface_that_is_none_is_read_in_time(text: str) -> None:
     started = time.thread_time()
