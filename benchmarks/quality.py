@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from checks.columns import BLOB_INVENTORY, ICP_INVENTORY, LEDGER, NEON_INVENTORY
+from checks.columns import CHECKED
 from checks.run import new_run_id
 from checks.suites import Limits
 from tasks.join_keys import memory_keys, text_keys
@@ -34,10 +34,7 @@ _NOW = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
 _BATCH = 50_000
 _PLACES = (("metadata", "neon-db"), ("asset", "vercel-blob"), ("metadata", "icp-canister"),
            ("asset", "icp-canister"))  # fmt: skip
-_SCHEMAS = {
-    "ledger": LEDGER, "neon-db": NEON_INVENTORY, "vercel-blob": BLOB_INVENTORY,
-    "icp-canister": ICP_INVENTORY,
-}  # fmt: skip
+_SPOOLED = ("ledger", "neon-db", "vercel-blob", "icp-canister")
 
 
 def spool(directory: RunDirectory, memories: int) -> None:
@@ -45,10 +42,10 @@ def spool(directory: RunDirectory, memories: int) -> None:
     partitions = partitions_for(7 * memories)
     folders = {
         table: directory.ledger if table == "ledger" else directory.inventory(table)
-        for table in _SCHEMAS
+        for table in _SPOOLED
     }
     writers = {
-        table: PartitionWriter(folder, _SCHEMAS[table], partitions)
+        table: PartitionWriter(folder, CHECKED[table], partitions)
         for table, folder in folders.items()
     }
     chance = np.random.default_rng(7)
@@ -85,7 +82,7 @@ def _rows(table: str, frame: pd.DataFrame) -> pa.Table:
         rows = made[table](frame.assign(created_at=frame["at"], written_at=frame["at"]))
         high, low = memory_keys(pa.array(rows["memory_id"], pa.string()))
     rows = rows.assign(key_hi=high, key_lo=low, version=rows["version"].astype(str))
-    schema = _SCHEMAS[table]
+    schema = CHECKED[table]
     return pa.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
 
 
@@ -142,7 +139,7 @@ def _read(directory: RunDirectory) -> int:
     """Reads all files, all columns, one after the other; how many rows they have."""
     return sum(
         len(pd.read_parquet(path))
-        for table in _SCHEMAS
+        for table in _SPOOLED
         for path in partition_files(
             directory.ledger if table == "ledger" else directory.inventory(table)
         )

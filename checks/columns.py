@@ -134,3 +134,14 @@ RUN_MEASURES = pa.schema(
         ("limit", pa.float64()),
     ]
 )
+
+#: The tables that data-quality suites are about, by the names of ``checks.suites.MODULES``.
+CHECKED = {
+    "ledger": LEDGER,
+    "neon-db": NEON_INVENTORY,
+    "vercel-blob": BLOB_INVENTORY,
+    "icp-canister": ICP_INVENTORY,
+    "gallery-items": TRACKED_ITEMS,
+    "stored-copies": STORED_COPIES,
+    "run": RUN_MEASURES,
+}

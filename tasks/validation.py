@@ -19,15 +19,7 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 
-from checks.columns import (
-    BLOB_INVENTORY,
-    ICP_INVENTORY,
-    LEDGER,
-    NEON_INVENTORY,
-    RUN_MEASURES,
-    STORED_COPIES,
-    TRACKED_ITEMS,
-)
+from checks.columns import CHECKED
 from checks.suites import Limits, Suite
 from tasks.memory import release_unused
 from tasks.partitions import DICTIONARY
@@ -36,15 +28,6 @@ from tasks.partitions import DICTIONARY
 ROWS_PER_BATCH = 250_000
 #: How many rows a failed check names.
 SAMPLE = 20
-_SCHEMAS = {
-    "ledger": LEDGER,
-    "neon-db": NEON_INVENTORY,
-    "vercel-blob": BLOB_INVENTORY,
-    "icp-canister": ICP_INVENTORY,
-    "gallery-items": TRACKED_ITEMS,
-    "stored-copies": STORED_COPIES,
-    "run": RUN_MEASURES,
-}
 
 
 @dataclass(slots=True)
@@ -146,7 +129,7 @@ def _batch(context: Any, table: str, frame: pd.DataFrame) -> Any:
 
 def _frames(suite: Suite, partitions: Sequence[Path]) -> Iterator[pd.DataFrame]:
     """The rows of ``partitions`` with the columns that ``suite`` reads, in bearable batches."""
-    schema = pa.schema([_SCHEMAS[suite.table].field(name) for name in suite.columns])
+    schema = pa.schema([CHECKED[suite.table].field(name) for name in suite.columns])
     gathered: list[pa.Table] = []
     rows = 0
     for path in partitions:

@@ -8,15 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from checks.columns import (
-    BLOB_INVENTORY,
-    ICP_INVENTORY,
-    LEDGER,
-    NEON_INVENTORY,
-    RUN_MEASURES,
-    STORED_COPIES,
-    TRACKED_ITEMS,
-)
+from checks.columns import CHECKED, RUN_MEASURES
 from checks.normal import key_of_memory_id, key_of_text
 from checks.run_measures import DRIFT, GAP, UNVERIFIED
 from tasks.partitions import PartitionWriter, partition_path
@@ -24,15 +16,6 @@ from tasks.partitions import PartitionWriter, partition_path
 NOW = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
 _LONG_AGO = NOW - timedelta(days=40)
 IDS = [f"{number:08x}-0000-4000-8000-{number:012x}" for number in range(0xABC1, 0xABC9)]
-SCHEMAS = {
-    "ledger": LEDGER,
-    "neon-db": NEON_INVENTORY,
-    "vercel-blob": BLOB_INVENTORY,
-    "icp-canister": ICP_INVENTORY,
-    "gallery-items": TRACKED_ITEMS,
-    "stored-copies": STORED_COPIES,
-    "run": RUN_MEASURES,
-}
 Rows = list[dict[str, Any]]
 
 
@@ -49,7 +32,7 @@ def true_rows(table: str) -> Rows:
 
 def spool(table: str, rows: Rows, directory: Path, *, partitions: int = 2) -> Path:
     """Writes ``rows`` as the pipeline does, in partitions by key."""
-    schema = SCHEMAS[table]
+    schema = CHECKED[table]
     if "key_lo" not in schema.names:
         directory.mkdir(parents=True)
         for number in range(partitions):
