@@ -10,8 +10,6 @@ from math import ceil
 
 from checks.run import Forecast, Usage
 
-#: Objects on one page of a listing, by store; memories of one capsule share no page with others'.
-BLOB_PAGE, ICP_PAGE = 1_000, 100
 #: Requests before the first page: is it the right blob store; the canister's status and its
 #: subnet's keys.
 BLOB_OPENING, ICP_OPENING = 1, 2
@@ -31,12 +29,14 @@ class Holdings:
     """What a store is known to hold.
 
     Attributes:
+        page: how many objects its listing shows at a time.
         objects: that a listing will show.
         assets: of them those with bytes to read.
         bytes: of these.
         open_findings: about what is in it.
     """
 
+    page: int = 1
     objects: int = 0
     assets: int = 0
     bytes: int = 0
@@ -97,14 +97,14 @@ def forecast(
         used: of that, so far this month.
     """
     listing = Usage(
-        blob_advanced=0 if known.blob is None else pages(known.blob.objects, BLOB_PAGE),
+        blob_advanced=0 if known.blob is None else pages(known.blob.objects, known.blob.page),
         icp_requests=0
         if known.icp is None
         else (ICP_OPENING + 1 + _capsule_pages(known.icp, known.capsules)),
     )
     share = _share(known, budget)
     opening = Usage(blob_advanced=BLOB_OPENING if known.blob else 0)
-    total = _added([opening, listing, _reading(known, share), _looking(known)])
+    total = Usage.together([opening, listing, _reading(known, share), _looking(known)])
     at_least = max(
         (60 * getattr(total, name) / limit for name, limit in per_minute.items()), default=0.0
     )
@@ -122,10 +122,10 @@ def pages(objects: int, size: int) -> int:
 
 
 def _capsule_pages(icp: Holdings, capsules: Iterable[int]) -> int:
-    """Pages of all capsules, and of memories that the ledger does not know."""
+    """Pages of all capsules, which share none, and of memories that the ledger does not know."""
     capsules = tuple(capsules)
     unknown = max(0, icp.objects - sum(capsules))
-    return sum(pages(number, ICP_PAGE) for number in capsules) + ceil(unknown / ICP_PAGE)
+    return sum(pages(number, icp.page) for number in capsules) + ceil(unknown / icp.page)
 
 
 def _share(known: Known, budget: int) -> float:
@@ -163,12 +163,6 @@ def _seconds(known: Known, before: Before | None) -> float:
         return START_SECONDS + SECONDS_PER_EDGE * known.edges
     grown = known.edges / before.edges if before.edges else 1.0
     return before.seconds * max(grown, 1.0)
-
-
-def _added(parts: Iterable[Usage]) -> Usage:
-    """All of them together."""
-    each = [part.model_dump() for part in parts]
-    return Usage(**{name: sum(part[name] for part in each) for name in Usage.model_fields})
 
 
 _NAMES = {

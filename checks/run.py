@@ -6,7 +6,7 @@ ignore keys they do not know, and so does :meth:`RunRecord.from_json`.
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -172,6 +172,12 @@ class Usage(_Part):
     blob_simple: int = 0
     blob_bytes: int = 0
     icp_requests: int = 0
+
+    @classmethod
+    def together(cls, parts: Iterable[Self]) -> Self:
+        """All of them added up."""
+        each = list(parts)
+        return cls(**{name: sum(getattr(p, name) for p in each) for name in cls.model_fields})
 
 
 class Forecast(_Part):

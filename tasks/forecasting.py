@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from checks.errors import StoreError, UsageError
 from checks.forecast import Before, Holdings, Known, forecast
@@ -17,7 +17,8 @@ from tasks.rates import PER_MINUTE, QUOTAS
 from tasks.remote_home import fetch_history, is_remote
 from tasks.run_directory import RunDirectory, completed_runs, local_home, run_ids
 from tasks.settings import Settings
-from tasks.snapshot import edge_statistics
+from tasks.stores.blob import asking
+from tasks.stores.icp import canister
 
 #: Of an audit that read less, how fast it read says nothing.
 _TELLING_BYTES = 10_000_000
@@ -82,8 +83,7 @@ def forecast_of(run: AuditRun) -> Forecast | None:
 def used_this_month(home: Path, now: datetime) -> Usage:
     """What the runs on record used since the month began, in UTC."""
     month = new_run_id(now)[:6]
-    used = [record.usage for record in _records(home, month) if record.usage is not None]
-    return Usage(**{name: sum(getattr(each, name) for each in used) for name in Usage.model_fields})
+    return Usage.together(each.usage for each in _records(home, month) if each.usage is not None)
 
 
 def _records(home: Path, month: str) -> Iterator[RunRecord]:
@@ -103,41 +103,49 @@ def _known(
 ) -> Known:
     with transaction(conn, snapshot=True), translated():
         tables = find_app_tables(conn)
-        edges = sum(each.edges for each in edge_statistics(conn, tables).values())
-        assets = _assets(conn, tables)
-        rows = _rows(conn, tables)
+        ledger = _ledger(conn, tables)
+        files = 0 if ledger.get(Backend.BLOB, _NOTHING).assets else _files(conn, tables)
         findings = _open_findings(conn)
         capsules = _capsules(conn, tables)
 
-    def holdings(backend: Backend, by_rows: int) -> Holdings | None:
+    def holdings(backend: Backend, page: int, without: int) -> Holdings | None:
+        """``without``: how many objects where neither ledger nor audit says how many."""
         if backend not in options.stores or not settings.store_name(backend):
             return None
-        number, size = assets.get(backend.value, (0, 0))
+        said, found = ledger.get(backend, _NOTHING), findings.get(backend.value, 0)
         listed = last.stores.get(backend.value) if last else None
         if listed is None or listed.state is not StoreState.COMPLETE:
-            return Holdings(number or by_rows, number, size, findings.get(backend.value, 0))
-        return Holdings(
-            listed.objects, number or listed.objects, size or listed.bytes,
-            findings.get(backend.value, 0),
-        )  # fmt: skip
+            return Holdings(page, said.assets or without, said.assets, said.bytes, found)
+        assets, size = said.assets or listed.objects, said.bytes or listed.bytes
+        return Holdings(page, listed.objects, assets, size, found)
 
-    files = sum(number for kind, number in rows.items() if kind is not MemoryType.NOTE)
     return Known(
-        edges=edges,
-        blob=holdings(Backend.BLOB, files),
-        icp=holdings(Backend.ICP, sum(capsules)),
+        edges=sum(each.edges for each in ledger.values()),
+        blob=holdings(Backend.BLOB, asking.PAGE_LIMIT, files),
+        icp=holdings(Backend.ICP, canister.PAGE_LIMIT, sum(capsules)),
         capsules=capsules,
     )
 
 
-def _assets(conn: Connection, tables: AppTables) -> dict[str, tuple[int, int]]:
-    """By backend, how many assets the ledger says are there, and their bytes."""
+class _Said(NamedTuple):
+    """What the ledger says of one backend: its edges, and the assets that are there."""
+
+    edges: int = 0
+    assets: int = 0
+    bytes: int = 0
+
+
+_NOTHING = _Said()
+
+
+def _ledger(conn: Connection, tables: AppTables) -> dict[str, _Said]:
+    """What the ledger says, by backend, in one reading of it."""
     ledger = tables.ledger()
     select = query(
-        "queries/forecast", "assets", table=ledger.identifier,
+        "queries/forecast", "ledger", table=ledger.identifier,
         present=ledger.boolean("e", "present"), size_bytes=ledger.integer("e", "size_bytes"),
     )  # fmt: skip
-    return {backend: (number, size) for backend, number, size in conn.execute(select).fetchall()}
+    return {backend: _Said(*said) for backend, *said in conn.execute(select).fetchall()}
 
 
 def _capsules(conn: Connection, tables: AppTables) -> tuple[int, ...]:
@@ -150,14 +158,13 @@ def _capsules(conn: Connection, tables: AppTables) -> tuple[int, ...]:
     return tuple(number for _, number in conn.execute(select).fetchall())
 
 
-def _rows(conn: Connection, tables: AppTables) -> dict[MemoryType, int]:
-    """How many rows each of the app's tables has, of those that can be read."""
-    counts: dict[MemoryType, int] = {}
-    for memory_type, table in tables.memories.items():
-        select = query("queries/forecast", "rows", table=table.identifier)
-        row = conn.execute(select).fetchone()
-        counts[memory_type] = row[0] if row else 0
-    return counts
+def _files(conn: Connection, tables: AppTables) -> int:
+    """How many rows there are that have a file: of all tables that can be read but the notes'."""
+    counts = (
+        conn.execute(query("queries/forecast", "rows", table=table.identifier)).fetchone()
+        for memory_type, table in tables.memories.items() if memory_type is not MemoryType.NOTE
+    )  # fmt: skip
+    return sum(row[0] for row in counts if row)
 
 
 def _open_findings(conn: Connection) -> dict[str, int]:

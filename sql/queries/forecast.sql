@@ -1,11 +1,13 @@
--- name: assets
--- How many assets the ledger says each backend holds, and how many bytes they have.
+-- name: ledger
+-- How many edges the ledger has of each backend, how many assets it says are there, and their bytes.
 SELECT
     e.backend::text,
-    count(*) AS assets,
-    coalesce(sum(greatest({size_bytes}, 0)), 0)::bigint AS bytes
+    count(*) AS edges,
+    count(*) FILTER (WHERE {present} AND e.artifact::text = 'asset') AS assets,
+    coalesce(
+        sum(greatest({size_bytes}, 0)) FILTER (WHERE {present} AND e.artifact::text = 'asset'), 0
+    )::bigint AS bytes
 FROM {table} AS e
-WHERE {present} AND e.artifact::text = 'asset'
 GROUP BY e.backend::text;
 
 -- name: capsules

@@ -8,8 +8,8 @@ from checks.run import Forecast, Usage
 MB = 1_000_000
 KNOWN = Known(
     edges=400_000,
-    blob=Holdings(objects=95_273, assets=90_000, bytes=9_000 * MB, open_findings=10),
-    icp=Holdings(objects=100_000, assets=75_000, bytes=3_000 * MB),
+    blob=Holdings(page=1_000, objects=95_273, assets=90_000, bytes=9_000 * MB, open_findings=10),
+    icp=Holdings(page=100, objects=100_000, assets=75_000, bytes=3_000 * MB),
     capsules=(60_000, 39_950, 0),
 )
 LIMITS = {"blob_simple": 1_200, "blob_advanced": 900}
