@@ -64,6 +64,11 @@ class Table:
     populated: bool = True
 
     @property
+    def whole(self) -> bool:
+        """Whether every row of it can be read."""
+        return self.readable and not self.filtered
+
+    @property
     def identifier(self) -> sql.Identifier:
         """The qualified, quoted name."""
         return sql.Identifier(self.schema, self.name)

@@ -98,7 +98,7 @@ def gallery(conn: Connection, gallery_id: str) -> Chosen:
 def _gallery_tables(tables: AppTables) -> tuple[Table, Table]:
     """The tables of galleries and of their items. Raises SchemaError where one can't be read."""
     for table, name in ((tables.galleries, "galleries"), (tables.gallery_items, "gallery_items")):
-        if table is None or not table.readable or table.filtered:
+        if table is None or not table.whole:
             raise SchemaError(
                 f"The table {name} can't be read whole, so that nothing is known of any gallery. "
                 "Check the search_path and the grants, or ask for one memory: --memory TYPE:ID."

@@ -77,7 +77,7 @@ def rowless_items(
             if memory_type.value in unknown_types:
                 continue
             select = query(
-                "queries/collection", "rowless_items", **_item_columns(items),
+                "queries/collection", "rowless_items", **item_columns(items),
                 edges=tables.ledger().identifier, memories=table.identifier,
                 id=sql.Identifier(table.required_column("id")),
                 wanted=sql.Literal(memory_type.value), gallery=sql.Literal(gallery_id),
@@ -183,7 +183,7 @@ def _neon_items(
     found: dict[str, list[Item]] = {row[0].lower(): [] for row in conn.execute(select)}
     gallery_column = items.required_column("gallery_id")
     select = query(
-        "queries/collection", "items", **_item_columns(items),
+        "queries/collection", "items", **item_columns(items),
         position=items.integer("i", "position"),
         ids=items.keys_array(gallery_column, _storable(items, gallery_column, ids)),
     )  # fmt: skip
@@ -238,10 +238,11 @@ def looked_up(store: IcpStore) -> OnCanister:
 
 def _seen(table: Table | None) -> Table | None:
     """A table that can be read whole."""
-    return table if table is not None and table.readable and not table.filtered else None
+    return table if table is not None and table.whole else None
 
 
-def _item_columns(items: Table) -> dict[str, sql.Composable]:
+def item_columns(items: Table) -> dict[str, sql.Composable]:
+    """What a statement over the items of galleries is filled in with: the table and its columns."""
     names = ("gallery_id", "memory_id", "memory_type")
     columns: dict[str, sql.Composable] = {
         name: sql.Identifier(items.required_column(name)) for name in names

@@ -46,6 +46,18 @@ def memory_keys(ids: Any) -> Keys:
     return high, low
 
 
+def unkeyed(schema: pa.Schema) -> pa.Schema:
+    """The columns of a keyed table that come from elsewhere; the keys are computed here."""
+    return pa.schema([field for field in schema if field.name not in ("key_hi", "key_lo")])
+
+
+def with_memory_keys(table: Any, schema: pa.Schema) -> Any:
+    """A table that has ``memory_id`` with its keys, in the order of the keyed ``schema``."""
+    high, low = memory_keys(table.column("memory_id"))
+    keyed = table.append_column("key_hi", pa.array(high)).append_column("key_lo", pa.array(low))
+    return keyed.select(schema.names)
+
+
 def text_keys(texts: Iterable[str]) -> Keys:
     """The keys of pathnames and other texts: ``key_of_text`` of each."""
     pairs = np.array([key_of_text(text) for text in texts], dtype=np.uint64).reshape(-1, 2)

@@ -67,6 +67,5 @@ def _owners(conn: Connection) -> Table | None:
     for name in _OWNERS:
         table = visible_table(conn, name)
         if table is not None:
-            whole = table.readable and not table.filtered and table.column("id")
-            return table if whole else None
+            return table if table.whole and table.column("id") else None
     return None

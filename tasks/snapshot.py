@@ -21,7 +21,7 @@ from tasks.app_tables import AppTables, find_app_tables
 from tasks.blob_names import pathnames
 from tasks.copy_out import copy_table, copy_tables
 from tasks.database import Connection, transaction
-from tasks.join_keys import memory_keys, text_keys
+from tasks.join_keys import text_keys, unkeyed, with_memory_keys
 from tasks.missing_tables import edges_by_type, unknown_types
 from tasks.partitions import PartitionWriter, partitions_for
 from tasks.queries import query
@@ -142,8 +142,8 @@ def read_ledger(
     tables = tables or find_app_tables(conn)
     edges = 0
     with PartitionWriter(directory, LEDGER, partitions) as writer:
-        for table in copy_tables(conn, tables.ledger_query(), _unkeyed(LEDGER)):
-            writer.write(_with_memory_keys(table, LEDGER))
+        for table in copy_tables(conn, tables.ledger_query(), unkeyed(LEDGER)):
+            writer.write(with_memory_keys(table, LEDGER))
             edges += table.num_rows
     return edges
 
@@ -168,8 +168,8 @@ def read_memories(
     with PartitionWriter(directory, NEON_INVENTORY, partitions) as writer:
         for memory_type in tables.memories:
             select = tables.inventory_query(memory_type, hash_notes=hash_notes)
-            for table in copy_tables(conn, select, _unkeyed(NEON_INVENTORY)):
-                writer.write(_with_memory_keys(table, NEON_INVENTORY))
+            for table in copy_tables(conn, select, unkeyed(NEON_INVENTORY)):
+                writer.write(with_memory_keys(table, NEON_INVENTORY))
                 report.objects += table.num_rows
                 report.bytes += pa.compute.sum(table.column("content_size")).as_py() or 0
             report.requests += 1
@@ -238,14 +238,14 @@ def read_some(
     edges, rows = [LEDGER.empty_table()], [NEON_INVENTORY.empty_table()]
     id_type = tables.ledger().type_of("memory_id")
     for ids in _batches(everything, only_uuids=id_type == "uuid"):
-        found = copy_table(conn, tables.ledger_query(ids), _unkeyed(LEDGER))
-        edges.append(_with_memory_keys(found, LEDGER))
+        found = copy_table(conn, tables.ledger_query(ids), unkeyed(LEDGER))
+        edges.append(with_memory_keys(found, LEDGER))
     for memory_type, table in tables.memories.items():
         wanted = sorted(by_type.get(memory_type.value, ()))
         for ids in _batches(wanted, only_uuids=table.type_of("id") == "uuid"):
             select = tables.inventory_query(memory_type, hash_notes=hash_notes, ids=ids)
-            found = copy_table(conn, select, _unkeyed(NEON_INVENTORY))
-            rows.append(_with_memory_keys(found, NEON_INVENTORY))
+            found = copy_table(conn, select, unkeyed(NEON_INVENTORY))
+            rows.append(with_memory_keys(found, NEON_INVENTORY))
     ledger = pa.concat_tables(edges)
     asked = pd.MultiIndex.from_tuples(
         [(i.lower(), t) for t, ids in by_type.items() for i in ids] or [("", "")]
@@ -272,18 +272,6 @@ def edge_statistics(conn: Connection, tables: AppTables | None = None) -> dict[s
 
 
 _REFERENCES = pa.schema([("reference", pa.string()), ("source", pa.string())])
-
-
-def _unkeyed(schema: Any) -> Any:
-    """The columns that come out of Postgres; the keys are computed here."""
-    return pa.schema([field for field in schema if field.name not in ("key_hi", "key_lo")])
-
-
-def _with_memory_keys(table: Any, schema: Any) -> Any:
-    """The table with its join keys, in the columns' order."""
-    high, low = memory_keys(table.column("memory_id"))
-    keyed = table.append_column("key_hi", pa.array(high)).append_column("key_lo", pa.array(low))
-    return keyed.select(schema.names)
 
 
 def _references(address: BlobAddress, table: Any) -> Any:

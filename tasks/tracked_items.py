@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from psycopg import sql
 
 from checks.columns import GALLERY_ITEMS, TRACKED_ITEMS
 from checks.model import Artifact, Backend
 from tasks.app_tables import AppTables
+from tasks.collection import item_columns
 from tasks.copy_out import copy_tables
 from tasks.database import Connection
-from tasks.join_keys import memory_keys
+from tasks.join_keys import unkeyed, with_memory_keys
 from tasks.partitions import PartitionWriter, partition_path, read_partition
 from tasks.queries import query
 from tasks.resolve import Workspace
@@ -30,19 +30,12 @@ def read_items(conn: Connection, directory: Path, partitions: int, tables: AppTa
     :func:`tasks.database.transaction`.
     """
     items = tables.gallery_items
-    if items is None or not items.readable or items.filtered:
+    if items is None or not items.whole:
         return
-    columns = {
-        name: sql.Identifier(items.required_column(name))
-        for name in ("gallery_id", "memory_id", "memory_type")
-    }
-    select = query("queries/collection", "every_item", items=items.identifier, **columns)
-    unkeyed = pa.schema(list(GALLERY_ITEMS)[2:])
+    select = query("queries/collection", "every_item", **item_columns(items))
     with PartitionWriter(directory, GALLERY_ITEMS, partitions) as writer:
-        for table in copy_tables(conn, select, unkeyed):
-            high, low = memory_keys(table["memory_id"])
-            keyed = table.append_column("key_hi", pa.array(high))
-            writer.write(keyed.append_column("key_lo", pa.array(low)))
+        for table in copy_tables(conn, select, unkeyed(GALLERY_ITEMS)):
+            writer.write(with_memory_keys(table, GALLERY_ITEMS))
 
 
 def spool_tracked(workspace: Workspace, directory: Path, grace_after: datetime) -> None:

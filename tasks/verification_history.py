@@ -10,7 +10,7 @@ from psycopg import sql
 
 from tasks.copy_out import copy_tables
 from tasks.database import Connection, transaction
-from tasks.join_keys import memory_keys
+from tasks.join_keys import unkeyed, with_memory_keys
 from tasks.partitions import PartitionWriter
 from tasks.queries import query
 
@@ -52,15 +52,12 @@ def spool_readings(
     if memory_ids is not None:
         ids = sql.Literal(list(memory_ids))
         statement = query("queries/verification", "readings_of", ids=ids)
-    unkeyed = pa.schema([field for field in READINGS if not field.name.startswith("key_")])
     with (
         PartitionWriter(directory, READINGS, partitions) as writer,
         transaction(conn, snapshot=True),
     ):
-        for table in copy_tables(conn, statement, unkeyed):
-            high, low = memory_keys(table["memory_id"])
-            keyed = table.append_column("key_hi", pa.array(high))
-            writer.write(keyed.append_column("key_lo", pa.array(low)))
+        for table in copy_tables(conn, statement, unkeyed(READINGS)):
+            writer.write(with_memory_keys(table, READINGS))
 
 
 def record(conn: Connection, hashes: pa.Table, run_id: str, at: datetime) -> None:
