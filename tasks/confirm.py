@@ -269,14 +269,13 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
     # A location that names nothing is put right by what was found by the row's url: is it there?
     if kind in _ROWS_ONLY and not (case.get("malformed") and case["object_location"]):
         return []
-    # An object that could not be read in peace has been looked at, and says nothing more.
-    if case.get("outcome") in ("changed", "failed"):
-        return []
     if kind == "lost":
         return [Claim(place, Object.ABSENT) for place in _promised(case) if place[0] in stores]
     # A finding about a whole memory stands on its row in Neon; what tells of it is on ICP.
     on_icp = kind == "icp_only"
     backend = Backend.ICP if on_icp else Backend(case["backend"])
+    if kind == "unverifiable":
+        return _still_there(case, backend)
     lookup = _target(case, backend, Artifact(case.get("artifact") or "metadata"))
     state = Object.THERE if on_icp else Object(case["object_state"])
     read = case.get("outcome") == "read"
@@ -295,6 +294,16 @@ def _lookups(case: dict[str, Any], stores: Collection[Backend]) -> list[Claim]:
             if place[0] in stores and place[0] is not backend
         ]  # fmt: skip
     return claims
+
+
+def _still_there(case: dict[str, Any], backend: Backend) -> list[Claim]:
+    """Whether what could not be read is there at all, in whatever version.
+
+    Of a canister's asset the memory is looked at: its chunks are what could not be had.
+    """
+    artifact = Artifact.METADATA if backend is Backend.ICP else Artifact.ASSET
+    place = _target(case, backend, artifact)
+    return [Claim(place, Object.THERE)] if place else []
 
 
 def seen_version(case: Mapping[str, Any]) -> str | None:

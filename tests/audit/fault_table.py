@@ -116,7 +116,7 @@ duplicate_page      -         -            -         .      -        -     -
 duplicate item      -         -            -         .      -        -     -
 drop_item           -         -            -         P      -        -     -
 repeat_cursor       -         -            -         p      -        -     -
-stale_list          -         -            -         .      -        -     -
+stale_list          -         -            .         p      -        -     -
 fresh cursors       -         -            -         p      -        -     -
 fresh objects       -         -            -         p      -        -     -
 count too high      -         -            p         -      -        -     -

@@ -154,6 +154,32 @@ def test_an_object_that_goes_between_listing_and_look_is_not_untracked(
     assert untracked.memory_id not in {row[0] for row in box.edges(BLOB).values()}
 
 
+def test_an_object_that_goes_between_its_two_reads_is_not_unverifiable(
+    box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = first(box, "hash_mismatch", BLOB, needs="bytes")
+    read = BlobStore.read
+    with box.blob_storage() as storage:
+        kept = storage.get(pathname_of(box, wrong))
+        assert kept is not None
+
+        async def read_and_be_overtaken(store: BlobStore, location: str, *more: Any) -> Any:
+            seen = await read(store, location, *more)
+            if location == kept.pathname:
+                storage.delete([location])
+            return seen
+
+        monkeypatch.setattr(BlobStore, "read", read_and_be_overtaken)
+        try:
+            done = box.audit(home, verify="all")
+        finally:
+            storage.replace(kept)
+    told = {(each.kind, each.backend) for each in done.record.findings
+            if each.memory_id == wrong.memory_id}  # fmt: skip
+    assert not {kind for kind, backend in told if backend == BLOB}
+    assert done.record.limits["in_flight"]
+
+
 def test_a_listing_that_lags_behind_makes_nothing_missing(box: Box, home: Path) -> None:
     missing = first(box, "missing", BLOB)
     with uploaded(box, pathname_of(box, missing)) as put:

@@ -183,7 +183,7 @@ def check_doubt(box: Box, done: Audited, cell: Cell, before: Any) -> None:
         assert {each.repair for each in done.of(*MENDED, backend=cell.store)} == {"proposed"}
 
 
-def check_bytes(done: Audited, calm: Audited, cell: Cell, kind: str) -> None:
+def check_bytes(box: Box, done: Audited, calm: Audited, cell: Cell, kind: str) -> None:
     """Findings about bytes came on top of what there is ever, and nothing of them is mended."""
     assert done.code == 1
     assert done.record.stores[cell.store].state == "complete"
@@ -193,7 +193,8 @@ def check_bytes(done: Audited, calm: Audited, cell: Cell, kind: str) -> None:
     known = {each.fingerprint for each in calm.record.findings}
     others = {each.fingerprint for each in done.record.findings if each.kind != kind}
     assert others <= known
-    kept = {each.fingerprint for each in calm.record.findings if each.evidence != "sha256"}
+    by_reading = {each.fingerprint for each in box.truth if each.needs == "bytes"}
+    kept = {each.fingerprint for each in calm.record.findings} - by_reading
     told = {each.memory_id for each in more}
     gone = {each.memory_id for each in calm.record.findings if each.fingerprint in kept - others}
     assert gone <= told  # the graver one of two that are about one edge
@@ -219,9 +220,9 @@ def play(cell: Cell, box: Box, home: Path, calm: Audited) -> None:
             check_doubt(box, done, cell, before)
             check_others(box, done, cell.store, read=True)
         case "v":
-            check_bytes(done, calm, cell, "unverifiable")
+            check_bytes(box, done, calm, cell, "unverifiable")
         case "h":
-            check_bytes(done, calm, cell, "hash_mismatch")
+            check_bytes(box, done, calm, cell, "hash_mismatch")
         case _:
             raise AssertionError(f"{cell.outcome} is no letter of the table")
 
