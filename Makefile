@@ -52,7 +52,7 @@ lint: $(STAMP)
 	$(BIN)/pip check
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json docs/benchmarks.json --docs docs/benchmarks.md
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes \

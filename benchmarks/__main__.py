@@ -1,52 +1,53 @@
-"""``python -m benchmarks``: a sandbox, audits of it, peers beside them, a table for the docs."""
+"""``python -m benchmarks [NAME …]``: edgekeeper and its peers, side by side, in one run.
+
+Prints a table for each benchmark; ``--json`` keeps the measurements, ``--docs`` puts the tables of
+all that is kept into a page.
+"""
 
 import argparse
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks.audits import audited
-from benchmarks.peers import peers
-from benchmarks.reading import reading
-from benchmarks.tables import audit_table, machine, peer_table, reading_table
+from benchmarks import audit, backfill, hashing, quality
+from benchmarks.benchmark import Benchmark, Scale
+from benchmarks.results import add, circumstances, entry, section, write_page
+
+BENCHMARKS = {
+    each.name: each
+    for each in (backfill.BENCHMARK, hashing.BENCHMARK, quality.BENCHMARK, audit.BENCHMARK)
+}
 
 
 def main() -> None:
-    """Seeds a sandbox, or takes the one of ``--dir`` as it is, and prints Markdown."""
+    """Runs the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3, help="medians are of so many")
     parser.add_argument("--dir", type=Path, help="a sandbox that is up and seeded")
+    parser.add_argument("--json", type=Path, help="keeps the measurements in this file")
+    parser.add_argument("--docs", type=Path, help="puts what --json keeps into this page")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="edgekeeper-bench-") as temporary:
-        directory = options.dir or Path(temporary)
-        if options.dir is None:
-            _edgekeeper("up", directory, "--detach")
-            seeding = ("--memories", str(options.memories), "--icp-share", "1", "--quiet")
-            _edgekeeper("seed", directory, *seeding)
-        try:
-            _measure(directory, options.rounds)
-        finally:
-            if options.dir is None:
-                _edgekeeper("down", directory)
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(BENCHMARKS)}")
+    for name in options.names or BENCHMARKS:
+        _measure(BENCHMARKS[name], options)
 
 
-def _measure(directory: Path, rounds: int) -> None:
-    """Each round runs everything once, so that what is compared was measured side by side."""
-    audits, others, reads = [], [], []
-    for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
-        audits.append(audited(directory))
-        others.append(peers(directory))
-        reads.append(reading(directory))
-    print(machine(), audit_table(audits), sep="\n")
-    print(peer_table(audits, others), reading_table(reads), sep="\n")
-
-
-def _edgekeeper(verb: str, directory: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "edgekeeper", "sandbox", verb, "--dir", str(directory)]
-    subprocess.run([*command, *options], check=True, stdout=sys.stderr)
+def _measure(benchmark: Benchmark, options: argparse.Namespace) -> None:
+    """Prepares one benchmark, runs its rounds and prints its table."""
+    print(f"{benchmark.name}: preparing", file=sys.stderr)
+    told, rounds = circumstances(), []
+    with benchmark.prepared(Scale(options.memories, options.dir)) as run:
+        for number in range(options.rounds):
+            print(f"{benchmark.name}: round {number + 1} of {options.rounds}", file=sys.stderr)
+            rounds.append(run())
+    made = entry(options.memories, told, rounds)
+    print(f"## {benchmark.title}", section(benchmark, {"0": made}), sep="\n\n")
+    if options.json is not None:
+        results = add(options.json, benchmark.name, made)
+        if options.docs is not None:
+            write_page(options.docs, list(BENCHMARKS.values()), results)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,16 @@ from ic.client import Client
 from ic.identity import Identity
 from ic.principal import Principal
 
-from benchmarks.audits import environment
+from benchmarks.sandboxes import environment
 from tasks.stores.icp.canister import CAPSULES_LIST, MEMORIES_LIST
 
 _PAGE = 100
+#: What each peer does, by the stage of the audit that it is beside.
+PEERS = {
+    "snapshot": "`COPY storage_edges` by psycopg, thrown away",
+    "list-vercel-blob": "every page by plain httpx, one after the other",
+    "list-icp-canister": "every page by ic-py, one after the other, neither verified nor decoded",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,138 +1,84 @@
 """Data-quality checks and Data Docs over a spooled ledger, beside pandas reading the same files.
 
-``python -m benchmarks.quality --edges 1000000`` needs no sandbox: it writes the Parquet files that
-an audit of so many edges would have, and validates them as an audit does.
+No sandbox is needed: the Parquet files are written that an audit of so many memories would have,
+and validated as an audit does.
 """
 
-import argparse
-import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
-from time import monotonic, process_time
-from typing import Any
-from uuid import UUID
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow.parquet as pq
 
+from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Scale
+from benchmarks.collection import NOW, PLACES, memories, rows
+from benchmarks.processes import module, tell
+from benchmarks.tables import side_by_side
 from checks.columns import CHECKED
 from checks.run import new_run_id
 from checks.suites import Limits
-from tasks.join_keys import memory_keys, text_keys
-from tasks.memory import peak_rss_mb
 from tasks.partitions import PartitionWriter, partition_files, partitions_for
 from tasks.quality import preload, run_suites, write_data_docs
 from tasks.run_directory import RunDirectory, create, existing
 
-_NOW = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
-#: Memories whose rows are made at once.
-_BATCH = 50_000
-_PLACES = (("metadata", "neon-db"), ("asset", "vercel-blob"), ("metadata", "icp-canister"),
-           ("asset", "icp-canister"))  # fmt: skip
 _SPOOLED = ("ledger", "neon-db", "vercel-blob", "icp-canister")
 
 
-def spool(directory: RunDirectory, memories: int) -> None:
-    """Writes the four tables of ``memories`` that are stored forever, four edges each."""
-    partitions = partitions_for(7 * memories)
-    folders = {
-        table: directory.ledger if table == "ledger" else directory.inventory(table)
-        for table in _SPOOLED
-    }
-    writers = {
-        table: PartitionWriter(folder, CHECKED[table], partitions)
-        for table, folder in folders.items()
-    }
-    chance = np.random.default_rng(7)
-    for start in range(0, memories, _BATCH):
-        frame = _memories(chance, min(_BATCH, memories - start))
-        for table, writer in writers.items():
-            writer.write(_rows(table, frame))
-    for writer in writers.values():
-        writer.__exit__(None, None, None)
+@contextmanager
+def prepared(scale: Scale) -> Iterator[Round]:
+    """The run directory of an audit of memories that are all stored forever."""
+    with tempfile.TemporaryDirectory(prefix="edgekeeper-bench-") as temporary:
+        directory = create(Path(temporary), new_run_id(NOW - timedelta(seconds=1)))
+        spool(directory, scale.memories)
+        yield lambda: _round(Path(temporary), directory.run_id, scale.memories)
 
 
-def _memories(chance: np.random.Generator, number: int) -> pd.DataFrame:
-    """What all tables say of some memories."""
-    octets = chance.bytes(16 * number)
-    ids = [str(UUID(bytes=octets[n : n + 16], version=4)) for n in range(0, 16 * number, 16)]
-    digests = chance.bytes(32 * number).hex()
-    written = _NOW - pd.to_timedelta(chance.integers(1, 900, number), unit="D")
-    return pd.DataFrame(
-        {"memory_id": ids, "memory_type": "image", "version": chance.integers(1, 10**6, number),
-         "sha256": [digests[n : n + 64] for n in range(0, 64 * number, 64)],
-         "size": chance.lognormal(10, 1, number).astype("int64"), "at": written}
-    )  # fmt: skip
-
-
-def _rows(table: str, frame: pd.DataFrame) -> pa.Table:
-    """The rows of ``table`` about the memories of ``frame``."""
-    if table == "vercel-blob":
-        rows = frame.assign(
-            location="images/" + frame["memory_id"] + ".jpg", written_at=frame["at"]
-        )
-        high, low = text_keys(rows["location"])
-    else:
-        made = {"ledger": _edges, "neon-db": _neon, "icp-canister": _icp}
-        rows = made[table](frame.assign(created_at=frame["at"], written_at=frame["at"]))
-        high, low = memory_keys(pa.array(rows["memory_id"], pa.string()))
-    rows = rows.assign(key_hi=high, key_lo=low, version=rows["version"].astype(str))
-    schema = CHECKED[table]
-    return pa.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
-
-
-def _edges(frame: pd.DataFrame) -> pd.DataFrame:
-    parts = []
-    for artifact, backend in _PLACES:
-        asset = artifact == "asset"
-        parts.append(
-            frame.assign(
-                edge_id=frame["memory_id"].str.slice(0, 8) + f"-{artifact}-{backend}",
-                artifact=artifact, backend=backend, present=True, location=None,
-                content_hash=frame["sha256"] if asset else None,
-                size_bytes=frame["size"].astype("Int64") if asset else pd.NA,
-                sync_state="idle", sync_error=None, last_synced_at=frame["at"],
-                updated_at=frame["at"],
+def spool(directory: RunDirectory, number: int) -> None:
+    """Writes the four tables of so many memories."""
+    partitions = partitions_for((len(PLACES) + len(_SPOOLED) - 1) * number)
+    with ExitStack() as stack:
+        writers = {
+            table: stack.enter_context(
+                PartitionWriter(_folder(directory, table), CHECKED[table], partitions)
             )
-        )  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+            for table in _SPOOLED
+        }
+        for frame in memories(number):
+            for table, writer in writers.items():
+                writer.write(rows(table, frame, CHECKED[table]))
 
 
-def _neon(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(url=None, content_size=None, content_sha256=None)
+def _folder(directory: RunDirectory, table: str) -> Path:
+    return directory.ledger if table == "ledger" else directory.inventory(table)
 
 
-def _icp(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(
-        capsule_id="capsule_1730000000", asset_there=True, asset_count=1,
-        declared_sha256=frame["sha256"],
-    )  # fmt: skip
+def _round(home: Path, run_id: str, number: int) -> list[Measurement]:
+    measured = []
+    case = f"{len(PLACES) * number:,} edges"
+    for way, act in ((OURS, "check"), ("pandas reads the same files", "read")):
+        done = module("benchmarks.quality", act, home, run_id)
+        measured.append(Measurement(case, way, done.seconds, done.cpu, 0, done.found, done.peak_mb))
+    return measured
 
 
-def measured(directory: RunDirectory) -> dict[str, Any]:
-    """What validating and the site took, and what pandas takes to read the same files."""
-    preload()  # as an audit does, while its stores are listed
-    limits = Limits.at(_NOW)
-    suites, results = _timed(lambda: run_suites(directory, limits))
-    site, _ = _timed(lambda: write_data_docs(directory, results, limits, _NOW))
-    peak = peak_rss_mb()
-    reading, rows = _timed(lambda: _read(directory))
-    return {
-        "rows": rows, "checks": len(results), "failed": sum(not each.passed for each in results),
-        "suites": suites, "site": site, "pandas": reading, "peak_mb": peak,
-    }  # fmt: skip
+def _checked(directory: RunDirectory) -> int:
+    """Validates every row and writes the site, as an audit does; how many rows there are."""
+    limits = Limits.at(NOW)
+    results = run_suites(directory, limits)
+    write_data_docs(directory, results, limits, NOW)
+    return _rows(directory)
 
 
-def _timed(work: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
-    """Seconds by the clock and of processor time, and what ``work`` gives."""
-    began = monotonic(), process_time()
-    done = work()
-    return (monotonic() - began[0], process_time() - began[1]), done
+def _rows(directory: RunDirectory) -> int:
+    return sum(
+        pq.read_metadata(path).num_rows
+        for table in _SPOOLED
+        for path in partition_files(_folder(directory, table))
+    )
 
 
 def _read(directory: RunDirectory) -> int:
@@ -140,38 +86,29 @@ def _read(directory: RunDirectory) -> int:
     return sum(
         len(pd.read_parquet(path))
         for table in _SPOOLED
-        for path in partition_files(
-            directory.ledger if table == "ledger" else directory.inventory(table)
-        )
+        for path in partition_files(_folder(directory, table))
     )
 
 
 def main() -> None:
-    """Spools, measures in a process of its own, and prints a row of a table in Markdown."""
-    parser = argparse.ArgumentParser(prog="benchmarks.quality", description=__doc__)
-    parser.add_argument("--edges", type=int, default=1_000_000)
-    parser.add_argument("--of", nargs=2, metavar=("HOME", "RUN_ID"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.of:
-        print(json.dumps(measured(existing(Path(options.of[0]), options.of[1]))))
-        return
-    with tempfile.TemporaryDirectory(prefix="edgekeeper-bench-") as temporary:
-        directory = create(Path(temporary), new_run_id(_NOW - timedelta(seconds=1)))
-        spool(directory, options.edges // len(_PLACES))
-        command = [sys.executable, "-m", "benchmarks.quality", "--of", temporary, directory.run_id]
-        done = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    suites, site, reading = (done[name] for name in ("suites", "site", "pandas"))
-    ratio = [(own + pages) / plain for own, pages, plain in zip(suites, site, reading, strict=True)]
-    rows = {"every row checked": suites, "Data Docs of the results": site}
-    rows |= {"pandas reads the same files": reading, "ratio": ratio}
-    print(
-        f"{options.edges:,} edges, {done['rows']:,} rows of all tables, {done['checks']} checks\n\n"
-        "| part | seconds | processor seconds |\n|---|---|---|"
-    )
-    for name, (seconds, processor) in rows.items():
-        print(f"| {name} | {seconds:.1f} | {processor:.1f} |")
-    print(f"\nThe most memory held: {done['peak_mb']:.0f} MB.")
+    """Checks or reads the files of a run, and tells what that took."""
+    act, home, run_id = sys.argv[1:]
+    directory = existing(Path(home), run_id)
+    if act == "check":
+        preload()  # as an audit does, while its stores are listed
+        tell(lambda: _checked(directory))
+    else:
+        tell(lambda: _read(directory))
 
+
+BENCHMARK = Benchmark(
+    "quality",
+    "Data-quality checks and Data Docs",
+    "The Parquet files of an audit (edges, and the three inventories), every row of them validated "
+    "with all suites and the Data Docs written, beside pandas reading the same files.",
+    prepared,
+    side_by_side("rows"),
+)
 
 if __name__ == "__main__":
     main()

@@ -8,37 +8,35 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from time import monotonic
+
+from benchmarks.processes import Took, program
 
 _AT_ONCE = "16"
 
 
-def hashsum(origin: str, names: Sequence[str]) -> float | None:
-    """Seconds for SHA-256 of the objects ``names`` below ``origin``; None without rclone."""
-    program = _program()
-    if program is None:
+def hashsum(origin: str, names: Sequence[str]) -> Took | None:
+    """What SHA-256 of the objects ``names`` below ``origin`` takes; None without rclone."""
+    rclone = installed()
+    if rclone is None:
         return None
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
         listed.write("".join(f"{name}\n" for name in names))
         listed.flush()
-        command = [program, "hashsum", "sha256", "--download", "--config", os.devnull,
+        command = [rclone, "hashsum", "sha256", "--download", "--config", os.devnull,
                    "--http-url", f"{origin}/", "--files-from-raw", listed.name, "--no-traverse",
                    "--checkers", _AT_ONCE, "--transfers", _AT_ONCE, ":http:"]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
-        began = monotonic()
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        seconds = monotonic() - began
-    found = {line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
-    assert found == set(names), done.stderr
-    return seconds
+        done = program(command, environment=environment)
+    assert {line.split(maxsplit=1)[1] for line in done.found.splitlines()} == set(names)
+    return done
 
 
 @cache
-def _program() -> str | None:
+def installed() -> str | None:
     """The program, unpacked from the distribution's package where it is not installed."""
-    installed = shutil.which("rclone")
-    if installed:
-        return installed
+    found = shutil.which("rclone")
+    if found:
+        return found
     place = Path(tempfile.mkdtemp(prefix="edgekeeper-rclone-"))
     try:
         subprocess.run(

@@ -1,96 +1,80 @@
 """What was measured, as Markdown: medians, and ratios of what was measured in the same round."""
 
-import os
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from statistics import median
 
-from benchmarks.audits import Audited
-from benchmarks.peers import Peer
-from benchmarks.reading import MIB, SHAPES, SMALL_OBJECTS, Reading
-
-_PARTS = {
-    "snapshot of ledger, rows and references": ("snapshot",),
-    "listing Vercel Blob": ("list-vercel-blob",),
-    "listing the canister, beside it": ("list-icp-canister",),
-    "matching under the memory's key": ("resolve",),
-    "comparing and confirming": ("compare-", "orphans"),
-    "data-quality checks, beside these two": ("quality-checks",),
-    "report": ("report",),
-}
-_PEERS = {
-    "snapshot": "`COPY storage_edges` by psycopg, thrown away",
-    "list-vercel-blob": "every page by plain httpx, one after the other",
-    "list-icp-canister": "every page by ic-py, one after the other, neither verified nor decoded",
-}
+from benchmarks.benchmark import OURS, Measurement, Rounds
 
 
-def machine() -> str:
-    """What it was measured on."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n"
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
 
 
-def audit_table(audits: Sequence[Audited]) -> str:
-    """The audit as a whole and its parts."""
-    record = audits[0].record
-    rows = [
-        ("the whole command", _middle(audits, lambda each: each.seconds)),
-        *(
-            (name, _middle(audits, lambda each, stages=stages: each.stage(*stages)))  # type: ignore[misc]
-            for name, stages in _PARTS.items()
-        ),
-    ]
-    edges = record["edges"]["total"]
-    lines = [f"Audit of {edges:,} edges, nothing hashed, {record['findings_total']:,} findings"]
-    lines += ["", "| part | seconds |", "|---|---|"]
-    lines += [f"| {name} | {seconds:.1f} |" for name, seconds in rows]
-    lines += [f"| processor time | {_middle(audits, lambda each: each.cpu):.1f} |"]
-    peak = _middle(audits, lambda each: each.peak_mb)
-    lines += ["", f"Peak memory of the command: {peak:,.0f} MB", ""]
-    return "\n".join(lines)
+def side_by_side(rows: str) -> Callable[[Rounds], str]:
+    """A table with a line for each way of doing each thing, edgekeeper's first.
+
+    ``rows``: what is counted.
+    """
+    return partial(_side_by_side, rows)
 
 
-def peer_table(audits: Sequence[Audited], peers: Sequence[Mapping[str, Peer]]) -> str:
-    """Parts of the audit beside the least code that fetches the same."""
-    lines = ["| part | edgekeeper | peer | ratio | what the peer is |", "|---|---|---|---|---|"]
-    for stage, what in _PEERS.items():
-        own = [audit.stage(stage) for audit in audits]
-        other = [each[stage].seconds for each in peers]
-        ratio = median(a / b for a, b in zip(own, other, strict=True))
-        lines.append(
-            f"| {stage} | {median(own):.1f} s | {median(other):.1f} s | {ratio:.1f} | {what} |"
-        )
-    return "\n".join([*lines, ""])
+def _side_by_side(rows: str, rounds: Rounds) -> str:
+    heads = ["what", "by", "s", "CPU s", "of it Postgres", f"{rows}/s", f"{rows}/s per core",
+             "peak MB", "time ÷ it", "CPU ÷ it"]  # fmt: skip
+    return markdown(heads, (_line(rounds, place) for place in range(len(rounds[0]))))
 
 
-def reading_table(reads: Sequence[Reading]) -> str:
-    """Throughput of hashing, what a small object costs, and memory."""
-    lines = [
-        "| MiB/s | hashlib, a thread each | client | of hashlib | its processor time | rclone |",
-        "|---|---|---|---|---|---|",
-    ]
-    for shape, (number, size) in SHAPES.items():
-        amount = number * size / MIB
-        speeds = [amount / median(each.hashlib[shape] for each in reads),
-                  amount / median(each.store[shape] for each in reads)]  # fmt: skip
-        ratio = median(each.hashlib[shape] / each.store[shape] for each in reads)
-        cpu = median(each.cpu[shape][0] / each.cpu[shape][1] for each in reads)
-        others = [seconds for each in reads if (seconds := each.rclone[shape]) is not None]
-        peer = f"{amount / median(others):,.0f}" if others else "not installed"
-        lines.append(
-            f"| {shape} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {ratio:.2f} | {cpu:.2f} | {peer} |"
-        )
-    small = median(each.small_seconds for each in reads) / SMALL_OBJECTS
-    cpu = median(each.small_cpu for each in reads) / SMALL_OBJECTS
-    lines += ["", "hashlib and the client: SHA-256 and MD5; rclone hashsum: SHA-256 alone."]
-    lines += ["", f"A small object: {small * 1000:.1f} ms, of which {cpu * 1000:.1f} ms are ours."]
-    peaks = ", ".join(
-        f"{median(each.peaks[size] for each in reads):,.0f} MB for {size / MIB:,.0f} MiB"
-        for size in reads[0].peaks
-    )
-    lines += ["", f"The most memory of a process that reads one object: {peaks}."]
-    return "\n".join([*lines, ""])
+def _line(rounds: Rounds, place: int) -> list[str]:
+    """One way's medians, and edgekeeper's ratios to it."""
+    first = rounds[0][place]
+    if first.seconds is None:
+        return [first.case, first.way, first.why_not, *[""] * 7]
+    some = [each[place] for each in rounds]
+    seconds, cpu = middle(some, "seconds"), middle(some, "all_cpu")
+    served, peak = middle(some, "server_cpu"), middle(some, "peak_mb")
+    return [
+        first.case, first.way, number(seconds, 2), number(cpu, 2), number(served or None, 2),
+        number(first.rows / seconds if seconds else None),
+        number(first.rows / cpu if cpu else None), number(peak),
+        *(_ratio(rounds, place, name) for name in ("seconds", "all_cpu")),
+    ]  # fmt: skip
 
 
-def _middle(audits: Sequence[Audited], value: Callable[[Audited], float]) -> float:
-    return median(map(value, audits))
+def _ratio(rounds: Rounds, place: int, name: str) -> str:
+    """How many times what the peer took edgekeeper took, in the same round."""
+    if rounds[0][place].way == OURS:
+        return ""
+    return number(ratio(rounds, place, name), 2)
+
+
+def ratio(
+    rounds: Rounds,
+    place: int,
+    name: str = "seconds",
+    of_all: Callable[[Sequence[float]], float] = median,
+) -> float | None:
+    """The median of edgekeeper's share of a peer's, round by round."""
+    found = []
+    for each in rounds:
+        peer = each[place]
+        own = next(one for one in each if one.way == OURS and one.case == peer.case)
+        upper, lower = getattr(own, name), getattr(peer, name)
+        if upper is None or not lower:
+            return None
+        found.append(upper / lower)
+    return of_all(found)
+
+
+def middle(some: Sequence[Measurement], name: str) -> float | None:
+    """The median of a field, or of one of ``also``; None where it was not measured."""
+    values = [each.also[name] if name in each.also else getattr(each, name, None) for each in some]
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def number(value: float | None, places: int = 0) -> str:
+    """A number as it is read; nothing for none."""
+    return "" if value is None else f"{value:,.{places}f}"
