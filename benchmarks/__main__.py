@@ -8,13 +8,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import audit, backfill, hashing, quality
+from benchmarks import audit, backfill, compare, hashing, quality
 from benchmarks.benchmark import Benchmark, Scale
 from benchmarks.results import add, circumstances, entry, section, write_page
 
 BENCHMARKS = {
     each.name: each
-    for each in (backfill.BENCHMARK, hashing.BENCHMARK, quality.BENCHMARK, audit.BENCHMARK)
+    for each in (
+        compare.BENCHMARK,
+        backfill.BENCHMARK,
+        hashing.BENCHMARK,
+        quality.BENCHMARK,
+        audit.BENCHMARK,
+    )
 }
 
 

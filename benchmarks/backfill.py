@@ -17,13 +17,12 @@ import pyarrow as pa
 from pyarrow import csv
 
 from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Scale
-from benchmarks.collection import memories, rows
+from benchmarks.collection import ADDRESS, BLOB_URL, memories, rows
 from benchmarks.processes import module, tell, took
 from benchmarks.sandboxes import empty_sandbox, postgres_cpu
 from benchmarks.tables import side_by_side
 from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
 from checks.model import Backend
-from checks.normal import BlobAddress
 from sandbox.directory import SandboxDirectory
 from tasks.backfill import Inventories, backfill_edges
 from tasks.database import Connection, connect, connector
@@ -33,8 +32,6 @@ from tasks.resolve import Workspace
 from tasks.schema import apply_schema, ensure_audit_schema
 from tasks.snapshot import take_snapshot
 
-_ADDRESS = BlobAddress("benchmark")
-_URL = "https://benchmark.public.blob.vercel-storage.com/"
 _INVENTORIES = {Backend.BLOB: BLOB_INVENTORY, Backend.ICP: ICP_INVENTORY}
 _EDGE = ("memory_id, memory_type, artifact, backend, present, location, content_hash, size_bytes, "
          "last_synced_at")  # fmt: skip
@@ -63,7 +60,7 @@ def _fill_memories(conn: Connection, number: int) -> None:
     (owner,) = conn.execute("SELECT id::text FROM all_users").fetchone() or ("",)
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         for frame in memories(number):
-            columns = [frame["memory_id"], _URL + frame["pathname"], frame["at"], frame["at"]]
+            columns = [frame["memory_id"], BLOB_URL + frame["pathname"], frame["at"], frame["at"]]
             arrays = [pa.array(column) for column in columns]
             arrays += [pa.array([text] * len(frame)) for text in (owner, "code")]
             sink = pa.BufferOutputStream()
@@ -126,7 +123,7 @@ def main() -> None:
     workspace = Workspace(spools, 0)
     neon, blob, icp = (workspace.inventory(backend) for backend in Backend)
     inventories = Inventories(
-        neon, blob, icp, _ADDRESS, blob_complete=True, icp_complete=True
+        neon, blob, icp, ADDRESS, blob_complete=True, icp_complete=True
     )  # fmt: skip
     with connect(url) as conn, tempfile.TemporaryDirectory() as work:
         lease = acquire(connector(url), uuid4().hex, flow="backfill", policy="ledger")

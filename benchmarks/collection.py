@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from checks.normal import BlobAddress
 from tasks.join_keys import memory_keys, text_keys
 
 NOW = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
@@ -17,6 +18,8 @@ _BATCH = 50_000
 PLACES = (("metadata", "neon-db"), ("asset", "vercel-blob"), ("metadata", "icp-canister"),
           ("asset", "icp-canister"))  # fmt: skip
 CAPSULE = "capsule_1730000000"
+ADDRESS = BlobAddress("benchmark")
+BLOB_URL = "https://benchmark.public.blob.vercel-storage.com/"
 
 
 def memories(number: int, seed: int = 7) -> Iterator[pd.DataFrame]:
@@ -61,7 +64,8 @@ def _edges(frame: pd.DataFrame) -> pd.DataFrame:
         parts.append(
             frame.assign(
                 edge_id=frame["memory_id"].str.slice(0, 8) + f"-{artifact}-{backend}",
-                artifact=artifact, backend=backend, present=True, location=None,
+                artifact=artifact, backend=backend, present=True,
+                location=_location(backend, frame),
                 content_hash=frame["sha256"] if asset else None,
                 size_bytes=frame["size"] if asset else None,
                 sync_state="idle", sync_error=None, last_synced_at=frame["at"],
@@ -71,8 +75,15 @@ def _edges(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _location(backend: str, frame: pd.DataFrame) -> "pd.Series[str] | None":
+    """Where an edge says that the artifact lies."""
+    if backend == "vercel-blob":
+        return frame["pathname"]
+    return "icp://" + CAPSULE + "/" + frame["memory_id"] if backend == "icp-canister" else None
+
+
 def _neon(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(url=None, content_size=None, content_sha256=None)
+    return frame.assign(url=BLOB_URL + frame["pathname"], content_size=None, content_sha256=None)
 
 
 def _blobs(frame: pd.DataFrame) -> pd.DataFrame:
