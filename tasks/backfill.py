@@ -22,7 +22,7 @@ from checks.model import Artifact, Backend, MemoryType
 from checks.normal import BlobAddress, LocationProblem, icp_location, is_uuid
 from tasks.app_tables import AppTables, find_app_tables
 from tasks.blob_names import pathnames
-from tasks.database import Connection, translated
+from tasks.database import Connector, translated
 from tasks.edge_writer import BATCH, EDGE, EdgeWriter, Told, in_order
 from tasks.join_keys import text_keys
 from tasks.lease import Fence
@@ -102,7 +102,7 @@ class BackfillReport:
 
 
 def backfill_edges(
-    conn: Connection,
+    connect: Connector,
     fence: Fence,
     inventories: Inventories,
     work: Path,
@@ -113,7 +113,7 @@ def backfill_edges(
     """Makes the edges of all observed memories; those that are there are never touched.
 
     Args:
-        conn: a connection that is not in a transaction.
+        connect: opens a connection; a few are used at the same time.
         fence: the lease under which it is written; the run under which it is journaled, and whose
             marks say where a killed one was.
         inventories: what was observed.
@@ -121,10 +121,10 @@ def backfill_edges(
         batch: edges per transaction, or a few more, since a memory's edges stay together.
         told: called with how many edges were dealt with.
     """
-    with translated():
+    with connect() as conn, translated():
         tables = find_app_tables(conn)
     report = BackfillReport()
-    with EdgeWriter(conn, fence, tables, batch=batch, told=told) as writer:
+    with EdgeWriter(connect, fence, tables, batch=batch, told=told) as writer:
         _fill_by_memory(inventories, work, tables, writer, report)
         _fill_by_file(inventories, work, writer, report)
         writer.finish()

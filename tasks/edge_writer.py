@@ -1,14 +1,19 @@
 """Edges that are to be made, sent to Postgres in short transactions that a kill can't tear.
 
-A unit's edges come in the order of their memories. With each batch the last memory that it holds is
-kept in the same transaction, so that whoever goes on after a kill begins behind it: no batch is
-sent twice, none is left out, and the counts stay right.
+A unit's edges come in the order of their memories, and are dealt out to lanes by their memories:
+each lane sends its own on a connection of its own, so that Postgres works on several batches at the
+same time. With each batch the last memory that it holds is kept in the same transaction, so that
+whoever goes on after a kill begins behind it: no batch is sent twice, none is left out, and the
+counts stay right.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,12 +28,15 @@ from pyarrow import csv
 
 from checks.model import MemoryType
 from tasks.app_tables import AppTables
-from tasks.database import Connection, transaction, translated
+from tasks.database import Connection, Connector, transaction, translated
 from tasks.lease import Fence, check_fence
 from tasks.ledger import ledger_parts
 from tasks.queries import query
 
 BATCH = 10_000
+#: Connections that write at the same time. Of every pair one batch is made while the other one is
+#: inserted; more would take connections from the app and gain little.
+LANES = 2
 #: How often a batch is tried where the app holds a lock on one of its edges; 5 s each.
 LOCK_ATTEMPTS = 8
 EDGE = ["row_id", "memory_id", "artifact", "backend", "present", "location", "content_hash",
@@ -58,23 +66,25 @@ class EdgeWriter:
 
     def __init__(
         self,
-        conn: Connection,
+        connect: Connector,
         fence: Fence,
         tables: AppTables,
         *,
         batch: int = BATCH,
         told: Told = lambda _edges: None,
     ) -> None:
-        self._conn = conn
         self._fence = fence
         self._batch = batch
         self._told = told
-        self._sender = ThreadPoolExecutor(1, thread_name_prefix="edge writer")
-        self._sending: Future[None] | None = None
+        self._telling = Lock()
         self._parts = {name: _parts_of(tables, name) for name in tables.memories}
-        with translated():
+        with connect() as conn, translated():
             found = conn.execute(query("queries/backfill", "marks"), {"run_id": fence.run_id})
             self.marks = {unit: _mark(state) for unit, state in found.fetchall()}
+        self._closing = ExitStack()
+        with ExitStack() as opened:
+            self._lanes = [_Lane(opened.enter_context(connect())) for _ in range(LANES)]
+            self._closing = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -85,50 +95,55 @@ class EdgeWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """The batch that is under way is finished, whatever else happened."""
-        self._sender.shutdown(wait=True)
+        """The batches that are under way are finished, whatever else happened."""
+        for lane in self._lanes:
+            lane.sender.shutdown(wait=True)
+        self._closing.close()
 
     def write(self, unit: str, edges: pd.DataFrame) -> None:
         """Inserts those of a unit's edges that are not there yet, from where it was left.
 
-        While one batch is inserted the next one is made: this returns before the last one is
-        written, and ``finish`` waits for it. What went wrong with a batch the next call raises.
+        While batches are inserted the next ones are made: this returns before the last ones are
+        written, and ``finish`` waits for them. What went wrong with a batch a later call raises.
 
         ``edges``: the columns ``EDGE`` and ``memory_type``, in the order of ``in_order``.
         """
-        begun = self.marks.setdefault(unit, Mark())
-        for memory_type, batch in self._batches(edges, begun):
-            made = _Batch(
-                unit, memory_type, batch["memory_id"].iloc[-1], len(batch), _as_csv(batch)
-            )  # fmt: skip
-            self._settle()
-            self._sending = self._sender.submit(self._send, made)
+        # By the id alone: whoever goes on after a kill finds each memory in the same lane again.
+        dealt = pd.util.hash_array(edges["memory_id"].to_numpy(dtype=object)) % len(self._lanes)
+        series = (
+            self._batches(edges[dealt == number], f"{unit}/{number}")
+            for number in range(len(self._lanes))
+        )
+        for turn in zip_longest(*series):
+            for lane, batch in zip(self._lanes, turn, strict=True):
+                if batch is not None:
+                    lane.settle()
+                    lane.sending = lane.sender.submit(self._send, lane.conn, batch)
 
     def finish(self) -> None:
-        """Waits for the last batch; when all is written nobody goes on from anywhere."""
-        self._settle()
-        with transaction(self._conn):
-            self._conn.execute(
-                query("queries/backfill", "forget_marks"), {"run_id": self._fence.run_id}
-            )
+        """Waits for the last batches; when all is written nobody goes on from anywhere."""
+        for lane in self._lanes:
+            lane.settle()
+        conn = self._lanes[0].conn
+        with transaction(conn):
+            conn.execute(query("queries/backfill", "forget_marks"), {"run_id": self._fence.run_id})
 
-    def _settle(self) -> None:
-        """Waits for the batch that is under way, and raises what went wrong with it."""
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.result()
-
-    def _send(self, batch: "_Batch") -> None:
+    def _send(self, conn: Connection, batch: "_Batch") -> None:
         """Inserts a batch; where the app holds a lock on one of its edges, again a little later."""
         for attempt in stamina.retry_context(
             on=_is_locked, attempts=LOCK_ATTEMPTS, timeout=None, wait_initial=0.5, wait_max=8
         ):
             with attempt:
-                self._insert(batch)
-        self._told(batch.edges)
+                self._insert(conn, batch)
+        self._tell(batch.edges)
 
-    def _batches(self, edges: pd.DataFrame, mark: Mark) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Batches behind the mark; the edges of one memory stay together."""
+    def _tell(self, edges: int) -> None:
+        with self._telling:  # whoever is told need not expect several threads
+            self._told(edges)
+
+    def _batches(self, edges: pd.DataFrame, unit: str) -> Iterator["_Batch"]:
+        """Batches behind the unit's mark; the edges of one memory stay together."""
+        mark = self.marks.setdefault(unit, Mark())
         for name, group in edges.groupby("memory_type", sort=True):
             memory_type, ids = str(name), group["memory_id"].to_numpy(dtype=object)
             start = 0
@@ -136,21 +151,22 @@ class EdgeWriter:
                 start = len(ids)
             elif memory_type == mark.memory_type:
                 start = int(np.searchsorted(ids, mark.memory_id, side="right"))
-            self._told(start)
+            self._tell(start)
             while start < len(ids):
                 last = ids[min(start + self._batch, len(ids)) - 1]
                 end = int(np.searchsorted(ids, last, side="right"))
-                yield memory_type, group.iloc[start:end]
+                rows = _as_csv(group.iloc[start:end])
+                yield _Batch(unit, memory_type, last, end - start, rows)
                 start = end
 
-    def _insert(self, batch: "_Batch") -> None:
+    def _insert(self, conn: Connection, batch: "_Batch") -> None:
         """One short transaction: the batch, its line in the journal, and how far it got."""
         parts = self._parts[MemoryType(batch.memory_type)]
         before = self.marks[batch.unit]
-        with transaction(self._conn):
-            check_fence(self._conn, self._fence)
-            self._conn.execute(query("queries/backfill", "batch", **parts))
-            with self._conn.cursor() as cursor:
+        with transaction(conn):
+            check_fence(conn, self._fence)
+            conn.execute(query("queries/backfill", "batch", **parts))
+            with conn.cursor() as cursor:
                 with cursor.copy(query("queries/backfill", "fill")) as copy:
                     copy.write(batch.rows)
                 insert = query("queries/backfill", "insert", **parts)
@@ -158,11 +174,28 @@ class EdgeWriter:
             after = Mark(batch.memory_type, batch.last_memory, before.inserted.copy())
             after.inserted.update({f"{artifact} {backend}": n for artifact, backend, n in made})
             after.already_there = before.already_there + batch.edges - sum(n for _, _, n in made)
-            self._conn.execute(
+            conn.execute(
                 query("queries/backfill", "mark"),
                 {"run_id": self._fence.run_id, "unit": batch.unit, "state": Jsonb(_state(after))},
             )
         self.marks[batch.unit] = after
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A connection, the thread that writes on it, and what it is writing."""
+
+    conn: Connection
+    sender: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="edge writer")
+    )
+    sending: Future[None] | None = None
+
+    def settle(self) -> None:
+        """Waits for the batch that is under way, and raises what went wrong with it."""
+        sending, self.sending = self.sending, None
+        if sending is not None:
+            sending.result()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,9 @@ def fill(run: AuditRun, seen: Seen, fence: Fence, batch: int) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         directory = run.directory.path / "filling"
+        inventories = _inventories(run, seen)
+        report = backfill_edges(run.connect, fence, inventories, directory, batch=batch, told=told)
         with run.connect() as conn:
-            report = backfill_edges(
-                conn, fence, _inventories(run, seen), directory, batch=batch, told=told
-            )
             legacy = report.legacy | survey(conn)
         report.lost.to_parquet(directory / "lost.parquet", index=False)
         return {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -75,6 +76,12 @@ def fence(database_url: str) -> Fence:
     return acquire(connector(database_url), "run", flow="backfill", policy="ledger").fence
 
 
+@pytest.fixture
+def backfill(database_url: str, fence: Fence) -> Backfill:
+    """The back-fill under the lease, but for what was observed and its directory."""
+    return partial(backfill_edges, connector(database_url), fence)
+
+
 def edges(conn: Connection) -> set[tuple[Any, ...]]:
     return set(
         conn.execute(
@@ -99,11 +106,11 @@ EXPECTED = {
 
 
 def test_everything_that_was_observed_gets_its_edge_and_only_once(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
     told: list[int] = []
-    report = backfill_edges(legacy, fence, seen, tmp_path / "work", told=told.append)
+    report = backfill(seen, tmp_path / "work", told=told.append)
     assert edges(legacy) == EXPECTED
     assert sum(told) == len(EXPECTED)
     assert report.memories == 4
@@ -113,19 +120,19 @@ def test_everything_that_was_observed_gets_its_edge_and_only_once(
     }  # fmt: skip
     assert report.legacy["url_foreign"].samples == [f"image {FOREIGN}"]
     assert report.already_there == 0
-    again = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    again = backfill(seen, tmp_path / "work")
     assert (again.inserted.total(), again.already_there) == (0, len(EXPECTED))
     assert edges(legacy) == EXPECTED
 
 
 def test_a_file_that_no_store_holds_is_lost_unless_the_canister_was_not_seen_whole(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
-    unknown = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    unknown = backfill(seen, tmp_path / "work")
     assert unknown.lost.empty
     whole = replace(seen, icp_complete=True)
-    report = backfill_edges(legacy, fence, whole, tmp_path / "work")
+    report = backfill(whole, tmp_path / "work")
     assert report.lost.to_dict("records") == [
         {"memory_id": GONE, "memory_type": "image", "location": "b"}
     ]
@@ -133,7 +140,7 @@ def test_a_file_that_no_store_holds_is_lost_unless_the_canister_was_not_seen_who
 
 @pytest.mark.parametrize("answer", [{"b": True}, {}])
 def test_a_file_that_the_listing_lacks_is_gone_only_if_a_direct_look_says_so(
-    answer: dict[str, bool], legacy: Connection, fence: Fence, tmp_path: Path
+    answer: dict[str, bool], legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     asked: list[str] = []
 
@@ -142,7 +149,7 @@ def test_a_file_that_the_listing_lacks_is_gone_only_if_a_direct_look_says_so(
         return answer
 
     seen = replace(observe(legacy, tmp_path), icp_complete=True, look_up=look_up)
-    report = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    report = backfill(seen, tmp_path / "work")
     assert asked == ["b"]
     assert report.lost.empty
     assert (report.count("blob_gone"), report.count("blob_unknown")) == (0, 1)
@@ -150,55 +157,57 @@ def test_a_file_that_the_listing_lacks_is_gone_only_if_a_direct_look_says_so(
 
 
 def test_a_row_that_may_still_be_waiting_for_its_file_gets_no_edge_of_absence(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     since = datetime.now(UTC) - timedelta(hours=1)
     seen = replace(observe(legacy, tmp_path), icp_complete=True, grace_after=since)
-    report = backfill_edges(legacy, fence, seen, tmp_path / "work")
+    report = backfill(seen, tmp_path / "work")
     assert report.lost.empty
     assert report.count("blob_in_flight") == 1
     assert (GONE, "asset", "vercel-blob", False, "b", None) not in edges(legacy)
 
 
 def test_an_edge_that_is_there_is_never_overwritten(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     legacy.execute(
         "INSERT INTO storage_edges (memory_id, memory_type, artifact, backend, location) "
         "VALUES (%s, 'image', 'asset', 'vercel-blob', 'the app says')",
         [IMAGE],
     )
-    report = backfill_edges(legacy, fence, observe(legacy, tmp_path), tmp_path / "work", batch=1)
+    report = backfill(observe(legacy, tmp_path), tmp_path / "work", batch=1)
     assert (IMAGE, "asset", "vercel-blob", False, "the app says", None) in edges(legacy)
     assert report.already_there == 1
 
 
 def test_a_listing_that_proves_no_absence_makes_no_edge_of_absence(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
     partial = Inventories(seen.neon, seen.blob, seen.icp, ADDRESS, blob_complete=False)
-    report = backfill_edges(legacy, fence, partial, tmp_path / "work")
+    report = backfill(partial, tmp_path / "work")
     assert (report.count("blob_gone"), report.count("blob_unknown")) == (0, 1)
     assert edges(legacy) == {edge for edge in EXPECTED if edge[3]}
 
 
 def test_without_other_stores_the_rows_alone_get_edges(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
-    backfill_edges(legacy, fence, Inventories(seen.neon), tmp_path / "work")
+    backfill(Inventories(seen.neon), tmp_path / "work")
     assert edges(legacy) == {edge for edge in EXPECTED if edge[2] == "neon-db"}
 
 
-def test_a_verified_hash_is_written_down(legacy: Connection, fence: Fence, tmp_path: Path) -> None:
+def test_a_verified_hash_is_written_down(
+    legacy: Connection, backfill: Backfill, tmp_path: Path
+) -> None:
     seen = observe(legacy, tmp_path)
     hashes = pd.DataFrame(
         [{"memory_id": m, "memory_type": "image", "backend": "vercel-blob", "sha256": "ab" * 32,
           "outcome": "read", "read_size": 7} for m in (IMAGE, GONE)]
     )  # fmt: skip
     known = replace(seen, hashes=hashes)
-    backfill_edges(legacy, fence, known, tmp_path / "work")
+    backfill(known, tmp_path / "work")
     found = legacy.execute(
         "SELECT memory_id::text, backend::text, size_bytes FROM storage_edges "
         "WHERE content_hash IS NOT NULL"
@@ -207,14 +216,14 @@ def test_a_verified_hash_is_written_down(legacy: Connection, fence: Fence, tmp_p
 
 
 def test_bytes_that_were_gone_when_they_were_read_are_not_said_to_be_there(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     gone = pd.DataFrame(
         [{"memory_id": IMAGE, "memory_type": "image", "backend": backend, "sha256": None,
           "outcome": "gone", "read_size": None} for backend in ("vercel-blob", "icp-canister")]
     )  # fmt: skip
     known = replace(observe(legacy, tmp_path), hashes=gone)
-    backfill_edges(legacy, fence, known, tmp_path / "work")
+    backfill(known, tmp_path / "work")
     unsaid = {
         (IMAGE, "asset", "vercel-blob", True, "a ä.jpg", 5),
         (IMAGE, "asset", "icp-canister", True, f"icp://capsule/{IMAGE}", 6),
@@ -224,11 +233,11 @@ def test_bytes_that_were_gone_when_they_were_read_are_not_said_to_be_there(
 
 
 def test_a_memory_deleted_after_the_snapshot_gets_no_edge(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
     legacy.execute("DELETE FROM images WHERE id = %s", [IMAGE])
-    backfill_edges(legacy, fence, seen, tmp_path / "work")
+    backfill(seen, tmp_path / "work")
     assert not {edge for edge in edges(legacy) if edge[0] == IMAGE}
 
 
@@ -237,7 +246,7 @@ def journaled(conn: Connection) -> list[str]:
 
 
 def test_a_batch_that_was_written_is_not_sent_again_after_a_break(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
 
@@ -246,29 +255,29 @@ def test_a_batch_that_was_written_is_not_sent_again_after_a_break(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backfill_edges(legacy, fence, seen, tmp_path / "work", batch=1, told=stop)
+        backfill(seen, tmp_path / "work", batch=1, told=stop)
     written = edges(legacy)
     assert written < EXPECTED
-    report = backfill_edges(legacy, fence, seen, tmp_path / "work", batch=2)
+    report = backfill(seen, tmp_path / "work", batch=2)
     assert edges(legacy) == EXPECTED
     assert (report.inserted.total(), report.already_there) == (len(EXPECTED), 0)
     assert sorted(journaled(legacy)) == sorted(set(journaled(legacy)))
 
 
 def test_a_run_that_was_reverted_begins_anew(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, fence: Fence, tmp_path: Path
 ) -> None:
     seen = observe(legacy, tmp_path)
     with pytest.raises(ZeroDivisionError):
-        backfill_edges(legacy, fence, seen, tmp_path / "work", batch=1, told=lambda n: 1 // (n - 3))
+        backfill(seen, tmp_path / "work", batch=1, told=lambda n: 1 // (n - 3))
     revert_run(legacy, "run", fence=fence)
     assert edges(legacy) == set()
-    backfill_edges(legacy, fence, seen, tmp_path / "work")
+    backfill(seen, tmp_path / "work")
     assert edges(legacy) == EXPECTED
 
 
 def test_an_edge_that_the_app_is_writing_is_waited_for(
-    legacy: Connection, database_url: str, fence: Fence, tmp_path: Path
+    legacy: Connection, database_url: str, backfill: Backfill, tmp_path: Path
 ) -> None:
     """The batch gives up after its lock_timeout, and is tried again."""
     seen = observe(legacy, tmp_path)
@@ -282,7 +291,7 @@ def test_an_edge_that_the_app_is_writing_is_waited_for(
     timer = Timer(7, lambda: app.execute("COMMIT"))
     timer.start()
     try:
-        report = backfill_edges(legacy, fence, seen, tmp_path / "work")
+        report = backfill(seen, tmp_path / "work")
     finally:
         timer.join()
         app.close()
@@ -291,9 +300,9 @@ def test_an_edge_that_the_app_is_writing_is_waited_for(
 
 
 def test_a_back_fill_is_undone_but_for_what_the_app_wrote_since(
-    legacy: Connection, fence: Fence, tmp_path: Path
+    legacy: Connection, backfill: Backfill, fence: Fence, tmp_path: Path
 ) -> None:
-    backfill_edges(legacy, fence, observe(legacy, tmp_path), tmp_path / "work")
+    backfill(observe(legacy, tmp_path), tmp_path / "work")
     legacy.execute("UPDATE storage_edges SET present = true WHERE location = 'b'")
     dry = revert_run(legacy, "run", dry_run=True)
     assert (dry.reverted, dry.changed_since) == (len(EXPECTED) - 1, 1)
@@ -317,6 +326,6 @@ def test_deployed_text_ids_get_canonical_edges(make_database: MakeDatabase, tmp_
                 "INSERT INTO image (id, url) VALUES (%s, %s)", [memory, OWN + "a%20%C3%A4.jpg"]
             )
         fence = acquire(connector(url), "run", flow="backfill", policy="ledger").fence
-        report = backfill_edges(conn, fence, observe(conn, tmp_path), tmp_path / "work")
+        report = backfill_edges(connector(url), fence, observe(conn, tmp_path), tmp_path / "work")
         assert report.count("id_not_uuid") == 1
         assert edges(conn) == {edge for edge in EXPECTED if edge[0] == IMAGE}

@@ -13,7 +13,7 @@ import pytest
 from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
 from checks.normal import BlobAddress
 from tasks.backfill import Inventories, backfill_edges
-from tasks.database import Connection, connect, connector
+from tasks.database import Connection, connector
 from tasks.lease import Fence, acquire
 from tasks.snapshot import NEON_DIRECTORY, take_snapshot
 from tests.database.test_backfill import OWN, edges, journaled, spool
@@ -46,10 +46,10 @@ def backfill_slowly(url: str, fence: Fence, directory: Path) -> None:
         directory / NEON_DIRECTORY, directory / "blob", directory / "icp", BlobAddress("abc"),
         blob_complete=True, icp_complete=True,
     )  # fmt: skip
-    with connect(url) as conn:
-        report = backfill_edges(
-            conn, fence, seen, directory / "work", batch=5, told=lambda _edges: time.sleep(0.002)
-        )
+    report = backfill_edges(
+        connector(url), fence, seen, directory / "work", batch=5,
+        told=lambda _edges: time.sleep(0.002),
+    )  # fmt: skip
     counted = {"inserted": report.inserted.total(), "already": report.already_there}
     (directory / "counted.json").write_text(json.dumps(counted))
 
