@@ -129,7 +129,7 @@ def main() -> None:
         lease = acquire(connector(url), uuid4().hex, flow="backfill", policy="ledger")
 
         def fill() -> int:
-            report = backfill_edges(conn, lease.fence, inventories, Path(work))
+            report = backfill_edges(connector(url), lease.fence, inventories, Path(work))
             return report.inserted.total()
 
         with lease:
