@@ -19,13 +19,15 @@ COPY backfill_batch FROM STDIN (FORMAT csv);
 -- name: insert
 -- Makes the edges that are not there yet, of memories that still are; one line in the journal holds
 -- the ids of all, and the row version by which a revert knows those that nobody wrote to since.
+-- A memory is looked up by a subquery that can't become a join: a join may read the whole index of
+-- the memories for every batch, and then the back-fill takes longer with the square of their number.
 WITH made AS (
     INSERT INTO {edges} AS e (memory_id, memory_type, artifact, backend, present, location,
         content_hash, size_bytes, last_synced_at)
     SELECT b.memory_id, {memory_type}::{memory_type_type}, b.artifact, b.backend, b.present,
         b.location, b.content_hash, b.size_bytes, b.last_synced_at
     FROM backfill_batch AS b
-    WHERE EXISTS (SELECT FROM {memories} AS m WHERE m.{id} = b.row_id)
+    WHERE (SELECT true FROM {memories} AS m WHERE m.{id} = b.row_id LIMIT 1)
     ON CONFLICT (memory_id, memory_type, artifact, backend) DO NOTHING
     RETURNING e.id::text AS id, e.xmin::text AS version, e.artifact::text, e.backend::text
 ),
