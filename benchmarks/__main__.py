@@ -8,27 +8,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import audit, backfill, compare, hashing, quality
+from benchmarks import audit, backfill, compare, hashing, presence, quality
 from benchmarks.benchmark import Benchmark, Scale
 from benchmarks.results import add, circumstances, entry, section, write_page
 
-BENCHMARKS = {
-    each.name: each
-    for each in (
-        compare.BENCHMARK,
-        backfill.BENCHMARK,
-        hashing.BENCHMARK,
-        quality.BENCHMARK,
-        audit.BENCHMARK,
-    )
-}
+_ALL = (compare, presence, backfill, hashing, quality, audit)
+BENCHMARKS = {each.BENCHMARK.name: each.BENCHMARK for each in _ALL}
 
 
 def main() -> None:
     """Runs the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--memories", type=int, default=100_000)
+    parser.add_argument("--memories", type=int, nargs="+", default=[100_000], help="sizes")
     parser.add_argument("--rounds", type=int, default=3, help="medians are of so many")
     parser.add_argument("--dir", type=Path, help="a sandbox that is up and seeded")
     parser.add_argument("--json", type=Path, help="keeps the measurements in this file")
@@ -37,18 +29,19 @@ def main() -> None:
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(BENCHMARKS)}")
     for name in options.names or BENCHMARKS:
-        _measure(BENCHMARKS[name], options)
+        for memories in options.memories:
+            _measure(BENCHMARKS[name], memories, options)
 
 
-def _measure(benchmark: Benchmark, options: argparse.Namespace) -> None:
-    """Prepares one benchmark, runs its rounds and prints its table."""
-    print(f"{benchmark.name}: preparing", file=sys.stderr)
+def _measure(benchmark: Benchmark, memories: int, options: argparse.Namespace) -> None:
+    """Prepares one benchmark at one size, runs its rounds and prints its table."""
+    print(f"{benchmark.name}: preparing {memories:,} memories", file=sys.stderr)
     told, rounds = circumstances(), []
-    with benchmark.prepared(Scale(options.memories, options.dir)) as run:
+    with benchmark.prepared(Scale(memories, options.dir)) as run:
         for number in range(options.rounds):
             print(f"{benchmark.name}: round {number + 1} of {options.rounds}", file=sys.stderr)
             rounds.append(run())
-    made = entry(options.memories, told, rounds)
+    made = entry(memories, told, rounds)
     print(f"## {benchmark.title}", section(benchmark, {"0": made}), sep="\n\n")
     if options.json is not None:
         results = add(options.json, benchmark.name, made)

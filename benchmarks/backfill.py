@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import pandas as pd
 import psycopg
-import pyarrow as pa
-from pyarrow import csv
 
 from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Scale
 from benchmarks.collection import ADDRESS, BLOB_URL, memories, rows
+from benchmarks.loading import copy_in
 from benchmarks.processes import module, tell, took
 from benchmarks.sandboxes import empty_sandbox, postgres_cpu
 from benchmarks.tables import side_by_side
@@ -53,20 +53,12 @@ def prepared(scale: Scale) -> Iterator[Round]:
 def _fill_memories(conn: Connection, number: int) -> None:
     """The app's rows."""
     conn.execute("INSERT INTO all_users (type) VALUES ('user')")
-    statement = (
-        "COPY images (id, url, created_at, updated_at, owner_id, owner_secure_code) FROM STDIN "
-        "(FORMAT csv)"
-    )
     (owner,) = conn.execute("SELECT id::text FROM all_users").fetchone() or ("",)
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        for frame in memories(number):
-            columns = [frame["memory_id"], BLOB_URL + frame["pathname"], frame["at"], frame["at"]]
-            arrays = [pa.array(column) for column in columns]
-            arrays += [pa.array([text] * len(frame)) for text in (owner, "code")]
-            sink = pa.BufferOutputStream()
-            table = pa.table(arrays, names=list("abcdef"))
-            csv.write_csv(table, sink, csv.WriteOptions(include_header=False))
-            copy.write(memoryview(sink.getvalue()))
+    for frame in memories(number):
+        made = {"id": frame["memory_id"], "url": BLOB_URL + frame["pathname"],
+                "created_at": frame["at"], "updated_at": frame["at"]}  # fmt: skip
+        images = pd.DataFrame(made).assign(owner_id=owner, owner_secure_code="code")
+        copy_in(conn, "images", images)
     conn.execute("VACUUM ANALYZE images")
 
 

@@ -15,14 +15,13 @@ from typing import Any
 
 import pandas as pd
 import psycopg
-import pyarrow as pa
 from psycopg import sql
-from pyarrow import csv
 
 from benchmarks import rclone, reladiff
 from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Scale, missing
 from benchmarks.collection import ADDRESS, NOW, PLACES, memories, rows
 from benchmarks.drift import in_ledger, in_store, in_stores, with_drift
+from benchmarks.loading import EDGE, copy_in, load_ledger
 from benchmarks.processes import module, tell
 from benchmarks.sandboxes import empty_sandbox, postgres_cpu
 from benchmarks.tables import side_by_side
@@ -34,7 +33,6 @@ from sandbox.directory import SandboxDirectory
 from tasks.database import Connection, connect, transaction
 from tasks.partitions import PartitionWriter, partitions_for
 from tasks.resolve import Workspace, expect, left_over, load_partition, match_blobs, match_replicas
-from tasks.schema import apply_schema
 from tasks.snapshot import read_ledger
 
 #: Above so many memories no directories are made for rclone.
@@ -43,8 +41,6 @@ _KEY = ["memory_id", "memory_type", "artifact", "backend"]
 _COMPARED = ["present", "location", "size_bytes", "sync_state"]
 #: The ledger and what it should say, as reladiff takes them.
 _AS_TEXTS = ("ledger_as_texts", "inventory_as_texts")
-_LOADED = [*_KEY, *_COMPARED, "content_hash", "last_synced_at", "created_at", "updated_at"]
-_INDEXES = ("uq_edge", "ix_edges_memory", "ix_edges_backend_present", "ix_edges_sync_state")
 
 
 @contextmanager
@@ -62,23 +58,23 @@ def prepared(scale: Scale) -> Iterator[Round]:
 
 
 def _load(conn: Connection, number: int) -> None:
-    """The ledger, and a table of what a ledger without drift would hold, indexed alike."""
-    apply_schema(conn)
-    for name in _INDEXES:
-        conn.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+    """The ledger, and what reladiff compares: a copy of it and what it should hold."""
+    load_ledger(conn, map(in_ledger, _edges(number)))
     conn.execute("CREATE TABLE inventory (LIKE storage_edges INCLUDING DEFAULTS)")
-    for frame in _frames(number):
-        edges = rows("ledger", frame, LEDGER).to_pandas()
-        edges["drift"] = frame["drift"].tolist() * len(PLACES)
-        for table, made in (("storage_edges", in_ledger), ("inventory", in_stores)):
-            _copy(conn, table, made(edges))
-    apply_schema(conn)
-    conn.execute("VACUUM ANALYZE storage_edges")
+    for edges in map(in_stores, _edges(number)):
+        copy_in(conn, "inventory", edges[EDGE])
     for table, copied in zip(_AS_TEXTS, ("storage_edges", "inventory"), strict=True):
         conn.execute(_as_texts(table, copied))
         conn.execute(f"CREATE UNIQUE INDEX ON {table} ({', '.join(_KEY)})")
         conn.execute(f"VACUUM ANALYZE {table}")
     conn.execute("DROP TABLE inventory")
+
+
+def _edges(number: int) -> Iterator[pd.DataFrame]:
+    """The edges of the memories, with the drift of their memory."""
+    for frame in _frames(number):
+        edges = rows("ledger", frame, LEDGER).to_pandas()
+        yield edges.assign(drift=frame["drift"].tolist() * len(PLACES))
 
 
 def _as_texts(made: str, table: str) -> sql.Composed:
@@ -99,20 +95,6 @@ def _frames(number: int) -> Iterator[pd.DataFrame]:
     for frame in memories(number):
         yield with_drift(frame, start)
         start += len(frame)
-
-
-def _copy(conn: Connection, table: str, edges: pd.DataFrame) -> None:
-    sink = pa.BufferOutputStream()
-    taken = pa.Table.from_pandas(edges[_LOADED], preserve_index=False)
-    times = {name: taken[name].cast(pa.timestamp("us")) for name in _LOADED if name.endswith("_at")}
-    for name, column in times.items():
-        taken = taken.set_column(taken.schema.get_field_index(name), name, column)
-    csv.write_csv(taken, sink, csv.WriteOptions(include_header=False))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, _LOADED))
-    )
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(memoryview(sink.getvalue()))
 
 
 def spool(directory: Path, number: int) -> int:
