@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import audit, backfill, compare, hashing, presence, quality
+from benchmarks import audit, backfill, compare, gate, hashing, presence, quality
 from benchmarks.benchmark import Benchmark, Scale
 from benchmarks.results import add, circumstances, entry, section, write_page
 
@@ -25,7 +25,12 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="a sandbox that is up and seeded")
     parser.add_argument("--json", type=Path, help="keeps the measurements in this file")
     parser.add_argument("--docs", type=Path, help="puts what --json keeps into this page")
+    parser.add_argument("--record", action="store_true", help="the ratios that CI holds to")
     options = parser.parse_args()
+    if options.record:
+        for what, value in gate.record().items():
+            print(f"{what}: {value}")
+        return
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(BENCHMARKS)}")
     for name in options.names or BENCHMARKS:

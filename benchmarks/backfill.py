@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pandas as pd
@@ -26,13 +27,14 @@ from checks.model import Backend
 from sandbox.directory import SandboxDirectory
 from tasks.backfill import Inventories, backfill_edges
 from tasks.database import Connection, connect, connector
-from tasks.lease import acquire
+from tasks.lease import Fence, acquire
 from tasks.partitions import PartitionWriter
 from tasks.resolve import Workspace
 from tasks.schema import apply_schema, ensure_audit_schema
 from tasks.snapshot import take_snapshot
 
 _INVENTORIES = {Backend.BLOB: BLOB_INVENTORY, Backend.ICP: ICP_INVENTORY}
+Untyped: TypeAlias = "psycopg.Connection[Any]"
 _EDGE = ("memory_id, memory_type, artifact, backend, present, location, content_hash, size_bytes, "
          "last_synced_at")  # fmt: skip
 
@@ -43,15 +45,15 @@ def prepared(scale: Scale) -> Iterator[Round]:
     with empty_sandbox() as sandbox, tempfile.TemporaryDirectory() as spools:
         url = SandboxDirectory.of(sandbox).database_url
         with connect(url) as conn:
-            apply_schema(conn)
-            ensure_audit_schema(conn)
-            _fill_memories(conn, scale.memories)
+            fill_memories(conn, scale.memories)
             observe(conn, Path(spools), scale.memories)
         yield lambda: _round(sandbox, url, Path(spools), scale.memories)
 
 
-def _fill_memories(conn: Connection, number: int) -> None:
-    """The app's rows."""
+def fill_memories(conn: Connection, number: int) -> None:
+    """The schema, and the app's rows."""
+    apply_schema(conn)
+    ensure_audit_schema(conn)
     conn.execute("INSERT INTO all_users (type) VALUES ('user')")
     (owner,) = conn.execute("SELECT id::text FROM all_users").fetchone() or ("",)
     for frame in memories(number):
@@ -74,59 +76,66 @@ def observe(conn: Connection, directory: Path, number: int) -> None:
 
 
 def _round(sandbox: Path, url: str, spools: Path, number: int) -> list[Measurement]:
-    """The back-fill, its edges kept aside, and the same rows inserted by the peer."""
+    """The back-fill, and the rows that it made inserted by the peer."""
     case = f"{number:,} memories"
     with psycopg.connect(url, autocommit=True) as conn:
-        _empty_ledger(conn)
+        empty_ledger(conn)
         used = postgres_cpu(sandbox)
         ours = module("benchmarks.backfill", url, spools)
         ours_served = postgres_cpu(sandbox) - used
-        made = conn.execute(
-            "SELECT count(*), pg_total_relation_size('storage_edges') FROM storage_edges"
-        ).fetchone()
-        assert made is not None
-        assert ours.found == made[0] > 0
-        conn.execute("DROP TABLE IF EXISTS benchmark_edges")
-        conn.execute(f"CREATE TABLE benchmark_edges AS SELECT {_EDGE} FROM storage_edges")  # noqa: S608
-        _empty_ledger(conn)
+        keep_edges(conn)
+        empty_ledger(conn)
         used = postgres_cpu(sandbox)
-        peer = took(
-            lambda: conn.execute(
-                f"INSERT INTO storage_edges ({_EDGE}) SELECT {_EDGE} FROM benchmark_edges"  # noqa: S608
-            )
-        )
+        peer = took(lambda: insert_select(conn))
         peer_served = postgres_cpu(sandbox) - used
-    edges = int(made[0])
+    assert ours.found == peer.found > 0
     return [
-        Measurement(case, OURS, ours.seconds, ours.cpu, ours_served, edges, ours.peak_mb),
-        Measurement(case, "INSERT … SELECT", peer.seconds, peer.cpu, peer_served, edges),
+        Measurement(case, OURS, ours.seconds, ours.cpu, ours_served, ours.found, ours.peak_mb),
+        Measurement(case, "INSERT … SELECT", peer.seconds, peer.cpu, peer_served, peer.found),
     ]
 
 
-def _empty_ledger(conn: "psycopg.Connection[tuple[object, ...]]") -> None:
+def empty_ledger(conn: Untyped) -> None:
     """A ledger without rows, and nothing left for Postgres to do from before."""
     conn.execute("TRUNCATE storage_edges, audit.repair, audit.checkpoint")
     conn.execute("CHECKPOINT")
 
 
+def keep_edges(conn: Untyped) -> None:
+    """Keeps the ledger's edges for :func:`insert_select`, in the order in which they lie."""
+    conn.execute("DROP TABLE IF EXISTS kept_edges")
+    conn.execute(f"CREATE TABLE kept_edges AS SELECT {_EDGE} FROM storage_edges")  # noqa: S608
+
+
+def insert_select(conn: Untyped) -> int:
+    """Inserts the kept edges; how many there are."""
+    statement = f"INSERT INTO storage_edges ({_EDGE}) SELECT {_EDGE} FROM kept_edges"  # noqa: S608
+    return conn.execute(statement).rowcount
+
+
+def back_filled(url: str, fence: Fence, spools: Path) -> int:
+    """Back-fills from what :func:`observe` spooled; how many edges were made."""
+    neon, blob, icp = (Workspace(spools, 0).inventory(backend) for backend in Backend)
+    inventories = Inventories(neon, blob, icp, ADDRESS, blob_complete=True, icp_complete=True)
+    with tempfile.TemporaryDirectory() as work:
+        return backfill_edges(connector(url), fence, inventories, Path(work)).inserted.total()
+
+
+@contextmanager
+def leased(url: str) -> Iterator[Fence]:
+    """The lease under which may be written."""
+    with connect(url) as conn:
+        lease = acquire(connector(url), uuid4().hex, flow="backfill", policy="ledger")
+        with lease:
+            yield lease.fence
+            lease.release(conn, "completed")
+
+
 def main() -> None:
     """Back-fills the database at a URL from spools, and tells what that took."""
     url, spools = sys.argv[1], Path(sys.argv[2])
-    workspace = Workspace(spools, 0)
-    neon, blob, icp = (workspace.inventory(backend) for backend in Backend)
-    inventories = Inventories(
-        neon, blob, icp, ADDRESS, blob_complete=True, icp_complete=True
-    )  # fmt: skip
-    with connect(url) as conn, tempfile.TemporaryDirectory() as work:
-        lease = acquire(connector(url), uuid4().hex, flow="backfill", policy="ledger")
-
-        def fill() -> int:
-            report = backfill_edges(connector(url), lease.fence, inventories, Path(work))
-            return report.inserted.total()
-
-        with lease:
-            tell(fill)
-            lease.release(conn, "completed")
+    with leased(url) as fence:
+        tell(lambda: back_filled(url, fence, spools))
 
 
 BENCHMARK = Benchmark(

@@ -50,14 +50,14 @@ def prepared(scale: Scale) -> Iterator[Round]:
         spools, trees = Path(temporary) / "spools", Path(temporary) / "trees"
         url = SandboxDirectory.of(sandbox).database_url
         with connect(url) as conn:
-            _load(conn, scale.memories)
+            load(conn, scale.memories)
         partitions = spool(spools, scale.memories)
         if scale.memories <= _MOST_FILES and rclone.installed():
             _make_trees(trees, scale.memories)
         yield lambda: _round(sandbox, url, spools, partitions, trees)
 
 
-def _load(conn: Connection, number: int) -> None:
+def load(conn: Connection, number: int) -> None:
     """The ledger, and what reladiff compares: a copy of it and what it should hold."""
     load_ledger(conn, map(in_ledger, _edges(number)))
     conn.execute("CREATE TABLE inventory (LIKE storage_edges INCLUDING DEFAULTS)")

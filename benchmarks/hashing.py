@@ -48,9 +48,9 @@ def _round(sandbox: Path) -> list[Measurement]:
     measured = [one for shape in SHAPES for one in _shape(sandbox, shape)]
     for size in SPAN:
         with objects(sandbox, [size]) as names:
-            read = module("benchmarks.hashing", sandbox, *names)
+            done = module("benchmarks.hashing", sandbox, *names)
             case = f"memory for 1 object of {size // MIB:,} MiB"
-            measured.append(Measurement(case, OURS, read.seconds, read.cpu, 0, size, read.peak_mb))
+            measured.append(Measurement(case, OURS, done.seconds, done.cpu, 0, size, done.peak_mb))
     return measured
 
 
@@ -113,7 +113,8 @@ def hashed(body: bytes, count: int) -> None:
         list(threads.map(one, range(count)))
 
 
-async def _read(settings: Settings, names: Sequence[str]) -> None:
+async def read(settings: Settings, names: Sequence[str]) -> None:
+    """Reads objects through the store's client, which hashes them."""
     store = open_store(Backend.BLOB, settings)
     places = asyncio.Semaphore(_AT_ONCE)
 
@@ -148,8 +149,8 @@ def table(rounds: Rounds) -> str:
 def main() -> None:
     """Reads the objects that the arguments name, and tells what that took."""
     settings = load_settings(Path(sys.argv[1]) / ".env")
-    asyncio.run(_read(settings, []))  # whatever is imported on the way
-    tell(lambda: asyncio.run(_read(settings, sys.argv[2:])))
+    asyncio.run(read(settings, []))  # whatever is imported on the way
+    tell(lambda: asyncio.run(read(settings, sys.argv[2:])))
 
 
 BENCHMARK = Benchmark(

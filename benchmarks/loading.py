@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import pandas as pd
-import psycopg
 import pyarrow as pa
 from psycopg import sql
 from pyarrow import csv
@@ -28,7 +27,7 @@ def load_ledger(conn: Connection, frames: Iterable[pd.DataFrame]) -> None:
     conn.execute("VACUUM ANALYZE storage_edges")
 
 
-def copy_in(conn: "psycopg.Connection[tuple[object, ...]]", table: str, rows: pd.DataFrame) -> None:
+def copy_in(conn: Connection, table: str, rows: pd.DataFrame) -> None:
     """Copies rows into the columns of a table that have the frame's names; times are in UTC."""
     names = list(map(str, rows.columns))
     arrays = [pa.array(rows[name]) for name in names]
