@@ -7,6 +7,8 @@ from checks.errors import StoreError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.engine import flow, name_run, task
+from flows.spread import spread_over
+from flows.task_runners import abreast
 from tasks import audit, filling, observe, publish, rolling
 from tasks.lease import Fence
 from tasks.settings import ALL_BYTES, load_settings
@@ -40,7 +42,10 @@ def backfill(
         repair=RepairPolicy.LEDGER, verify_budget=ALL_BYTES if hash_content else 0
     )
     resume = None if restart else audit.unfinished(settings, audit.BACKFILL)
-    with audit.under_way(settings, options, resume, flow=audit.BACKFILL) as (run, fence):
+    beginning = audit.under_way(
+        settings, options, resume, flow=audit.BACKFILL, abreast=abreast()
+    )  # fmt: skip
+    with beginning as (run, fence):
         name_run(run.run_id)
         try:
             seen, reading = _observed(run)
@@ -61,7 +66,7 @@ def _observed(run: audit.AuditRun) -> tuple[observe.Seen, Mapping[str, Any]]:
         Backend.ICP: icp.result(),
     }
     resolve(run, facts)
-    reading = hash_assets(run, facts, reports)
+    reading = hash_assets(run, facts, reports, None, spread_over(run))
     return observe.Seen(facts, observe.after_reading(reports, reading)), reading
 
 

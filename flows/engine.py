@@ -9,6 +9,7 @@ run directory holds results, and checkpoints and compare-and-set make a resumed 
 import functools
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
@@ -24,21 +25,20 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.states import Completed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 
-from checks.errors import SettingsError
 from checks.notices import sentence
 from checks.run import SCHEMA, RunRecord
 from flows import artifacts, server
+from flows.task_runners import AsConfigured, task_runner
+from tasks.audit import AuditRun
 from tasks.log import mask
-from tasks.settings import Settings, load_settings
+from tasks.settings import load_settings
+from tasks.workers import at_work
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-#: Of a thread pool: enough for three listings beside partitions on as many cores as are usual.
-THREADS = 8
 
 # Prefect logs under this name past its own settings where a run ends before its events are sent.
 logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)
@@ -74,6 +74,7 @@ def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
             persist_result=False,  # a run's record is family data: it stays in the run directory
             validate_parameters=True,
             log_prints=False,
+            task_runner=cast("TaskRunner[Any]", AsConfigured()),
         )(ended)
 
     return decorate
@@ -92,7 +93,19 @@ def task(function: Callable[P, R], *, name: str | None = None) -> Task[P, R]:
         persist_result=False,
         cache_policy=NO_CACHE,  # what a store holds is asked each time; nor are arguments hashed
         log_prints=False,
-    )(_discreet(function))
+    )(_discreet(_anywhere(function)))
+
+
+def _anywhere(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` for whichever process it is called in: it may be a cluster's worker."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        run = next((each for each in (*args, *kwargs.values()) if isinstance(each, AuditRun)), None)
+        with at_work(run) if run else nullcontext():
+            return function(*args, **kwargs)
+
+    return called
 
 
 def _task_run_name(title: str, function: Callable[..., Any]) -> str:
@@ -142,30 +155,3 @@ def run_flow(flow: Flow[..., R], **parameters: Any) -> R:
     )
     with temporary_settings(settings):  # heartbeats are for a server that outlives the command
         return cast("R", runnable(**parameters))
-
-
-def task_runner(settings: Settings) -> TaskRunner[Any]:
-    """The task runner that the setting asks for: threads, or a cluster's.
-
-    Raises SettingsError where the package that connects Prefect with the cluster is not installed.
-    """
-    kind, _, address = settings.task_runner.partition(":")
-    if kind == "threads":
-        return ThreadPoolTaskRunner(max_workers=THREADS)
-    try:
-        if kind == "dask":
-            from prefect_dask import (  # type: ignore[import-not-found] # noqa: PLC0415 - an extra
-                DaskTaskRunner,
-            )
-
-            return cast("TaskRunner[Any]", DaskTaskRunner(address=address or None))
-        from prefect_ray import (  # type: ignore[import-not-found] # noqa: PLC0415 - an extra
-            RayTaskRunner,
-        )
-
-        return cast("TaskRunner[Any]", RayTaskRunner(address=address or None))
-    except ImportError as error:
-        raise SettingsError(
-            f"EDGEKEEPER_TASK_RUNNER asks for {kind}, but the package prefect-{kind} is not "
-            f"installed ({error}). Install it beside edgekeeper, or use threads."
-        ) from error

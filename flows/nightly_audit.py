@@ -11,6 +11,8 @@ from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.artifacts import Progress
 from flows.engine import flow, name_run, task
+from flows.spread import quality_checks, spread_over
+from flows.task_runners import abreast
 from tasks import (
     audit,
     content_repair,
@@ -21,7 +23,6 @@ from tasks import (
     observe,
     publish,
     rolling,
-    run_checks,
 )
 from tasks.comparison import Concluded
 from tasks.lease import Fence
@@ -38,7 +39,6 @@ conclude_left_over = task(observe.conclude_left_over, name="orphans")
 conclude_collection = task(observe.conclude_collection, name="whole-collection")
 propose = task(mending.propose)
 mend = task(content_repair.mend, name="repair")
-check_quality = task(run_checks.check_tables, name="quality-checks")
 close = task(publish.close, name="report")
 
 
@@ -77,7 +77,7 @@ def nightly_audit(
     expected = (
         None if resume else forecasting.within_quota(settings, options, over_quota=over_quota)
     )
-    with audit.under_way(settings, options, resume) as (run, fence):
+    with audit.under_way(settings, options, resume, abreast=abreast()) as (run, fence):
         name_run(run.run_id)
         forecasting.keep(run, expected)
         progress = Progress(run.flow)
@@ -123,11 +123,11 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
         Backend.ICP: icp.result(),
     }
     progress.reached(50, "bringing rows, objects and edges together")
-    quality = check_quality.submit(run, facts)
+    quality = quality_checks(run, facts)
 
     left_over = resolve(run, facts)
     progress.reached(60, "reading bytes within the budget")
-    reading = verify_bytes(run, facts, reports)
+    reading = verify_bytes(run, facts, reports, None, spread_over(run))
     progress.reached(75, "comparing and confirming")
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     conclusions = _compared(run, left_over, seen)
@@ -137,7 +137,8 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
 
     proposal = propose(run, facts)
     progress.reached(90, "repairing as far as was asked for, and reporting")
-    return _Found(seen, reading, conclusions, proposal, quality.result())
+    checks = [result for part in quality for result in part.result()]
+    return _Found(seen, reading, conclusions, proposal, checks)
 
 
 def _compared(run: audit.AuditRun, left_over: LeftOver, seen: observe.Seen) -> list[Concluded]:

@@ -23,11 +23,13 @@ class Allowance:
         bytes: nothing more is begun once so many were read.
         seconds: nothing more is begun after so many; None: no limit.
         spent: bytes read so far.
+        begun: objects that were begun.
     """
 
     bytes: int = ALL_BYTES
     seconds: float | None = None
     spent: int = 0
+    begun: int = 0
     _began: float = field(default_factory=monotonic)
     _set_aside: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -59,6 +61,7 @@ class Allowance:
             await self._changed.wait_for(lambda: assured or self._settled())
             admitted = assured or not (self.late or self.spent >= self.bytes)
             self._set_aside += size * admitted
+            self.begun += admitted
         try:
             yield admitted
         finally:

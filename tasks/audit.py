@@ -4,15 +4,17 @@ Every stage leaves its outcome in the run's directory and marks itself done, so 
 killed goes on where it was: a stage that is done gives what it gave, without doing anything again.
 """
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 from checks.errors import UsageError, shortened
 from checks.model import Backend, RepairPolicy, RunStatus
@@ -38,6 +40,7 @@ BACKFILL = "backfill"
 VERIFY_GALLERY = "verify-gallery"
 STORE_FOREVER = "store-forever"
 _marking = threading.Lock()
+_LOADED = uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,43 @@ def options_of(
     )
 
 
-@dataclass(frozen=True, slots=True)
+def this_process() -> str:
+    """What tells this process from every other one, on other machines too."""
+    return f"{_LOADED}-{os.getpid()}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class AuditRun:
-    """One audit under way; everything else about it lies in its directory."""
+    """One audit under way; everything else about it lies in its directory.
+
+    It goes to the workers of a cluster as it is, with its settings: they are not read again there.
+
+    Attributes:
+        settings: as they were when it began.
+        options: what was asked.
+        directory: where it is kept.
+        started_at: UTC.
+        flow: which flow it is a run of.
+        abreast: tasks of it that may be under way at the same time on a cluster; 1: there is none.
+        process: the one that it belongs to, where the lease is held and all repairs are made.
+    """
 
     settings: Settings
     options: AuditOptions
     directory: RunDirectory
     started_at: datetime
     flow: str = NIGHTLY_AUDIT
+    abreast: int = 1
+    process: str = field(default_factory=this_process)
+
+    def __repr__(self) -> str:
+        """Its id alone: a scheduler writes down what a task that failed was given."""
+        return f"AuditRun({self.run_id})"
+
+    @property
+    def away(self) -> bool:
+        """Whether this process is a worker's, and not the run's own."""
+        return self.process != this_process()
 
     @property
     def run_id(self) -> str:
@@ -115,15 +146,18 @@ class AuditRun:
 
     def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``work`` gives, or gave when the stage was done before the run was interrupted."""
-        done = self.directory.done_stages()
-        if name in done:
-            return done[name]
+        done = self.directory.done_stage(name)
+        if done is not None:
+            return done
         began = monotonic()
         with metered() as used:
             facts = work()
         facts |= {"stage_seconds": monotonic() - began, "peak_rss_mb": peak_rss_mb()}
         facts["usage"] = dict(used)
         release_unused()
+        if self.away:
+            self.directory.mark_done_apart(name, **facts)
+            return facts
         with _marking:
             self.directory.mark_done(name, **facts)
         return facts
@@ -147,8 +181,11 @@ def under_way(
     resume: str | None = None,
     *,
     flow: str = NIGHTLY_AUDIT,
+    abreast: int = 1,
 ) -> Iterator[tuple[AuditRun, Fence | None]]:
     """A run from its first check to its end; with the fence of its lease where it may write.
+
+    ``abreast``: see :class:`AuditRun`.
 
     Nothing is written before the settings, the database and the stores' identities are checked. A
     run that an error ends is recorded as failed, one that a person ends as interrupted; both can
@@ -157,11 +194,11 @@ def under_way(
     Raises UsageError where the request can't be carried out, LeaseError where another run writes.
     """
     with metered():
-        yield from _under_way(settings, options, resume, flow)
+        yield from _under_way(settings, options, resume, flow, abreast)
 
 
 def _under_way(
-    settings: Settings, options: AuditOptions, resume: str | None, flow: str
+    settings: Settings, options: AuditOptions, resume: str | None, flow: str, abreast: int
 ) -> Iterator[tuple[AuditRun, Fence | None]]:
     log.protect(settings)
     run_directory.keep_private()
@@ -189,7 +226,7 @@ def _under_way(
     )  # fmt: skip
     with lease as taken:
         at = run_directory.existing if resume else run_directory.create
-        run = AuditRun(settings, options, at(home, run_id), now, flow)
+        run = AuditRun(settings, options, at(home, run_id), now, flow, abreast)
         run.stage("begun", lambda: {"at": now.isoformat(), "flow": flow, **_remembered(options)})
         log.open_run_log(run.directory.log, run_id)
         with _recorded(run):

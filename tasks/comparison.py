@@ -31,7 +31,7 @@ from checks.states import Edge
 from tasks.confirm import Confirmation, RereadRows, confirm
 from tasks.log import mask_table
 from tasks.moved import moved_files, recognise, save_moved
-from tasks.partitions import partition_path
+from tasks.partitions import partition_path, whole
 from tasks.resolve import LeftOver, Workspace, left_over, load_partition
 from tasks.stores.protocol import Store
 
@@ -254,7 +254,8 @@ def _respelled(cases: Cases, odd: pd.DataFrame) -> pd.DataFrame:
 
 def _save(directory: Path, partition: int, frame: pd.DataFrame) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    frame.to_parquet(partition_path(directory, partition), index=False)
+    with whole(partition_path(directory, partition)) as path:
+        frame.to_parquet(path, index=False)
 
 
 def _batched(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -269,7 +270,8 @@ def _save_findings(workspace: Workspace, partition: int, *findings: pd.DataFrame
     directory = workspace.directory / "findings"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     table = mask_table(pa.Table.from_pandas(together, preserve_index=False))
-    pq.write_table(table, partition_path(directory, partition))
+    with whole(partition_path(directory, partition)) as path:
+        pq.write_table(table, path)
 
 
 def all_findings(workspace: Workspace) -> pd.DataFrame:

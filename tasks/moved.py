@@ -18,7 +18,7 @@ from checks.describe import plain_records
 from checks.errors import StoreError
 from checks.model import Artifact, Backend
 from checks.row_values import canonical_sha256
-from tasks.partitions import partition_path
+from tasks.partitions import partition_path, whole
 from tasks.resolve import Workspace
 from tasks.stores.protocol import Store
 
@@ -111,7 +111,8 @@ def save_moved(workspace: Workspace, partition: int, kept: pd.DataFrame) -> None
     if len(moved):
         directory = _directory(workspace)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        moved[["moved_to"]].to_parquet(partition_path(directory, partition), index=False)
+        with whole(partition_path(directory, partition)) as path:
+            moved[["moved_to"]].to_parquet(path, index=False)
 
 
 def moved_files(workspace: Workspace) -> set[str]:

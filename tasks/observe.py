@@ -245,7 +245,8 @@ def without_doubtful_listings(
 class OpenStores:
     """The stores that a run may ask object by object, opened for one event loop."""
 
-    def __init__(self, run: AuditRun, seen: Seen) -> None:
+    def __init__(self, run: AuditRun, seen: Seen, *, sharing: int = 1) -> None:
+        """``sharing``: so many tasks ask them at the same time, see ``open_store``."""
         usable = (StoreState.COMPLETE, StoreState.INCOMPLETE)
         self._run = run
         self._backends = [
@@ -253,12 +254,15 @@ class OpenStores:
             if seen.reports[backend].state in usable
         ]  # fmt: skip
         self._capsules = seen.facts["capsules"]
+        self._sharing = sharing
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> dict[Backend, Store]:
         stores: dict[Backend, Store] = {}
         for backend in self._backends:
-            stores[backend] = open_store(backend, self._run.settings, known_capsules=self._capsules)
+            stores[backend] = open_store(
+                backend, self._run.settings, known_capsules=self._capsules, sharing=self._sharing
+            )
             self._stack.push_async_callback(stores[backend].aclose)
         return stores
 
@@ -277,7 +281,8 @@ def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
 
 
 async def _conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
-    async with OpenStores(run, seen) as stores:
+    sharing = min(run.abreast, int(seen.facts["partitions"]))
+    async with OpenStores(run, seen, sharing=sharing) as stores:
         return await comparison.conclude(
             run.workspace(seen.facts["partitions"]), partition,
             view_of(run, seen.facts, seen.reports),

@@ -4,8 +4,10 @@ A row lies in partition ``key_lo % partitions``, so that equal keys of two direc
 number of partitions meet in files of the same number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,18 +46,36 @@ def partition_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("part-*.parquet"))
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write under; what was written takes its place once it is whole.
+
+    No other writer has that name: a task that is done twice, since a worker was thought dead,
+    leaves one file or the other, and never a mixture.
+    """
+    unfinished = path.with_name(f"{path.stem}.{token_hex(4)}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
 class PartitionWriter:
     """Spreads tables of one schema over the files of a directory; memory stays flat.
 
     Every partition gets its file, also an empty one. A file has its final name only once it is
-    whole: what was left by a killed run can't be taken for a listing.
+    whole: what was left by a killed run can't be taken for a listing. Who writes to the same
+    directory later takes the files of who did before, finished or not.
     """
 
     def __init__(self, directory: Path, schema: Any, partitions: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         for left in [*directory.glob("part-*.parquet"), *directory.glob("part-*.unfinished")]:
-            left.unlink()
+            left.unlink(missing_ok=True)
         self._directory = directory
+        self._own = token_hex(4)
         self._schema = schema
         self._buffers: list[list[Any]] = [[] for _ in range(partitions)]
         self._rows = [0] * partitions
@@ -103,7 +123,7 @@ class PartitionWriter:
                 unfinished.unlink(missing_ok=True)
 
     def _unfinished(self, number: int) -> Path:
-        return self._directory / f"part-{number:05d}.unfinished"
+        return self._directory / f"part-{number:05d}.{self._own}.unfinished"
 
     def _add(self, number: int, table: Any) -> None:
         self._buffers[number].append(table)

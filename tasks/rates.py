@@ -48,12 +48,13 @@ class OperationRates:
     Belongs to one event loop. ``counts`` is what the run's record says, retries included.
     """
 
-    def __init__(self, plan: BlobPlan) -> None:
+    def __init__(self, plan: BlobPlan, sharing: int = 1) -> None:
+        """``sharing``: so many processes keep under the plan's rates together."""
         if plan not in get_args(BlobPlan):
             raise ValueError(f"{plan!r} is no plan; it is one of {', '.join(get_args(BlobPlan))}")
         self.counts: Counter[Operation] = Counter()
         self._limiters = {
-            operation: AsyncLimiter(per_minute / _SHARES, BURST_SECONDS)
+            operation: _limiter(per_minute / sharing)
             for operation, per_minute in PER_MINUTE.get(plan, {}).items()
         }
 
@@ -64,3 +65,9 @@ class OperationRates:
             await limiter.acquire()
         self.counts[operation] += 1
         usage.count(f"blob_{operation}")
+
+
+def _limiter(per_minute: float) -> AsyncLimiter:
+    """Keeps under a rate; where it is small, with longer bursts, so that one of them fits in."""
+    burst = per_minute / _SHARES
+    return AsyncLimiter(max(burst, 1.0), BURST_SECONDS * max(1.0, 1.0 / burst))

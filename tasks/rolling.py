@@ -6,16 +6,16 @@ rows of those whose turn is near.
 """
 
 import asyncio
-import json
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -28,8 +28,10 @@ from tasks import resolve as matching
 from tasks.allowance import Allowance
 from tasks.audit import AuditRun
 from tasks.observe import OpenStores, Seen, view_of
-from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition
+from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition, whole
 from tasks.progress import advancing, note
+from tasks.read_so_far import REPLICA, Portions, ReadSoFar, began_before
+from tasks.run_directory import private_directory
 from tasks.settings import ALL_BYTES
 from tasks.stores.protocol import ListingReport
 from tasks.verification_history import record, spool_readings
@@ -37,11 +39,11 @@ from tasks.wording import copy_read
 
 _TARGET_COLUMNS = ["key_hi", "key_lo", "memory_id", "memory_type", "backend", "content_hash",
                    "object_location", "object_size", "object_version"]  # fmt: skip
-_REPLICA = ["key_hi", "key_lo", "memory_type", "backend"]
 _BY = ["memory_id", "memory_type", "backend"]
 #: Assets whose rows are in memory while their turn is near.
 _NEAR = 20_000
-_FACTS = b"edgekeeper"
+#: Has shares of a line read, and gives what :func:`read_share` gave of each, in their order.
+Spread = Callable[[list["Share"], Seen], Iterable[Mapping[str, Any]]]
 
 
 def verify(
@@ -49,11 +51,14 @@ def verify(
     facts: Mapping[str, Any],
     reports: Mapping[Backend, ListingReport],
     memory_ids: Collection[str] | None = None,
+    spread: Spread | None = None,
 ) -> dict[str, Any]:
     """Reads the bytes of as many assets as the budget allows, and of all notes.
 
     Gives the fields of ``verification.Reading``, and ``left``: assets that could have been read.
-    ``memory_ids`` are those that the run is about, None for all that there are.
+    ``memory_ids`` are those that the run is about, None for all that there are. ``spread`` has the
+    shares of a line read by a cluster's workers, see :func:`read_share`; without it the line is
+    read here.
     """
 
     def work() -> dict[str, Any]:
@@ -63,7 +68,7 @@ def verify(
         reading, left = verification.Reading(), 0
         if run.options.verify_budget > 0:
             told = _nobody if memory_ids is None else _note
-            reading, left = asyncio.run(_read(run, workspace, Seen(facts, reports), told))
+            reading, left = _read(run, workspace, Seen(facts, reports), told, spread)
         reading.read += _collect(run, workspace, reading.unknown)
         return asdict(reading) | {
             "left": left,
@@ -81,27 +86,149 @@ def _nobody(_row: Mapping[str, Any]) -> None:
     """Of a whole collection nobody follows copy by copy."""
 
 
-async def _read(
+def _read(
     run: AuditRun,
     workspace: matching.Workspace,
     seen: Seen,
     told: Callable[[Mapping[str, Any]], None],
+    spread: Spread | None,
 ) -> tuple[verification.Reading, int]:
     """Reads what was not read before an interruption; what was read in all, and what was left."""
+    before = ReadSoFar.of(workspace)
     view = view_of(run, seen.facts, seen.reports)
-    kept = _Kept(run, workspace)
-    line = _Line.of(run, workspace, view, kept.done)
+    line = _Line.of(run, workspace, view, before.replicas())
+    if spread is None or run.abreast == 1:
+        answers = asyncio.run(_read_here(run, line, seen, before, told))
+    else:
+        answers = _read_spread(run, line, seen, before, spread)
+    after = ReadSoFar.of(workspace)
+    after.reading.unknown = answers.unknown()
+    return after.reading, len(line.order) + before.number - after.number
+
+
+async def _read_here(
+    run: AuditRun,
+    line: "_Line",
+    seen: Seen,
+    before: ReadSoFar,
+    told: Callable[[Mapping[str, Any]], None],
+) -> verification.Answers:
+    """Reads the line in this process, while the budget lasts."""
     options = run.options
     seconds = None if options.verify_minutes is None else options.verify_minutes * 60
     allowance = Allowance(options.verify_budget, seconds)
-    allowance.resume(kept.reading.bytes, kept.seconds)
+    allowance.resume(before.reading.bytes, before.seconds)
     progress = advancing("reading bytes", min(line.bytes, options.verify_budget))
+    portions = Portions(run, line.workspace, began_before(before.seconds))
     async with OpenStores(run, seen) as stores:
-        await verification.read_assets(
-            line.targets(), stores, kept.keep, progress, told=told,
-            allowance=allowance, assured=0 if len(kept.done) else line.assured,
+        return await verification.read_assets(
+            line.targets(), stores, portions.keep, progress, told=told,
+            allowance=allowance, assured=0 if before.number else line.assured,
         )  # fmt: skip
-    return kept.reading, len(line.order) + len(kept.done) - kept.number
+
+
+def _read_spread(
+    run: AuditRun, line: "_Line", seen: Seen, before: ReadSoFar, spread: Spread
+) -> verification.Answers:
+    """Has the line read by workers, in rounds: as much at a time as the rest of the budget is for.
+
+    Most nights have one round. Another one follows where objects turned out to be smaller than
+    their stores had said, or to be gone.
+    """
+    answers = verification.Answers()
+    minutes = run.options.verify_minutes
+    began = began_before(before.seconds)
+    until = None if minutes is None else began + timedelta(minutes=minutes)
+    assured = 0 if before.number else line.assured
+    waiting, budget = np.arange(len(line.order)), run.options.verify_budget - before.reading.bytes
+    told = advancing("reading bytes", min(line.bytes, run.options.verify_budget))
+    begun = 1
+    while begun and (until is None or datetime.now(UTC) < until):
+        number = line.first(waiting, budget, min(assured, len(waiting)))
+        shares = line.dealt(
+            waiting[:number], budget, run.abreast, assured=assured, began=began, until=until
+        )
+        begun, assured, left = 0, 0, [waiting[number:]]
+        for share, outcome in zip(shares, spread(shares, seen) if shares else (), strict=True):
+            answers.add(verification.Answers.from_facts(outcome["answers"]))
+            left.append(np.load(share.left(line.workspace)))
+            begun += outcome["begun"]
+            budget -= outcome["bytes"]
+            told(outcome["bytes"])
+        waiting = np.sort(np.concatenate(left))
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a line, in its order: what one task of a cluster reads.
+
+    Attributes:
+        name: of its stage; nothing else has it.
+        starts: see :class:`_Line`.
+        budget: bytes, see ``Allowance``.
+        assured: so many of its first are read whatever they cost.
+        sharing: so many are read at the same time.
+        began: see :func:`began_before`.
+        until: nothing more is begun from then on, UTC; None: no limit.
+    """
+
+    name: str
+    starts: Sequence[int]
+    budget: int
+    assured: int
+    sharing: int
+    began: datetime
+    until: datetime | None
+
+    def turns(self, workspace: matching.Workspace) -> Path:
+        """Where the turns of its assets in the line lie, and their places in its files."""
+        return workspace.directory / "shares" / f"{self.name}.npy"
+
+    def left(self, workspace: matching.Workspace) -> Path:
+        """Where the turns lie that did not come."""
+        return workspace.directory / "shares" / f"{self.name}-left.npy"
+
+
+def read_share(run: AuditRun, share: Share, seen: Seen) -> dict[str, Any]:
+    """Reads one share of a line; may be called on any machine that sees the run's directory.
+
+    Gives ``answers`` (``Answers.facts``), the ``bytes`` that were read, and how many assets were
+    ``begun``. Called again after it was killed it goes on with what was not kept.
+    """
+
+    def work() -> dict[str, Any]:
+        workspace = run.workspace(seen.facts["partitions"])
+        before = ReadSoFar.of(workspace, share.name)
+        turns, places = np.load(share.turns(workspace))
+        if before.number:
+            frames = _rows(workspace, places, share.starts)
+            waits = ~np.concatenate([_replicas(each).isin(before.replicas()) for each in frames])
+            turns, places = turns[waits], places[waits]
+        seconds = None if share.until is None else (share.until - datetime.now(UTC)).total_seconds()
+        allowance = Allowance(share.budget, seconds)
+        allowance.resume(before.reading.bytes, 0)
+        answers = asyncio.run(_read_share(run, share, seen, places, allowance))
+        with whole(share.left(workspace)) as path, path.open("wb") as file:
+            np.save(file, turns[allowance.begun :])
+        return {
+            "answers": answers.facts(), "bytes": allowance.spent,
+            "begun": allowance.begun + before.number,
+        }  # fmt: skip
+
+    return run.stage(share.name, work)
+
+
+async def _read_share(
+    run: AuditRun, share: Share, seen: Seen, places: NDArray[np.intp], allowance: Allowance
+) -> verification.Answers:
+    workspace = run.workspace(seen.facts["partitions"])
+    portions = Portions(run, workspace, share.began, share.name)
+    line = (row for rows in _rows(workspace, places, share.starts) for row in plain_records(rows))
+    async with OpenStores(run, seen, sharing=share.sharing) as stores:
+        return await verification.read_assets(
+            line, stores, portions.keep, allowance=allowance, assured=share.assured
+        )
 
 
 @dataclass(slots=True)
@@ -110,14 +237,16 @@ class _Line:
 
     Attributes:
         order: of each, its place among all rows of all files.
+        sizes: of each, by its turn, as far as the stores say.
         starts: the place of each file's first row.
-        bytes: as far as the stores say.
+        bytes: of all, as far as the stores say.
         assured: see ``rolling.assured``.
     """
 
     workspace: matching.Workspace
     order: NDArray[np.intp]
-    starts: NDArray[np.intp]
+    sizes: NDArray[np.float64]
+    starts: Sequence[int]
     bytes: int
     assured: int
 
@@ -128,10 +257,10 @@ class _Line:
         """Writes the assets that can be read down, but for those ``done``, and orders them."""
         parts: list[tuple[Any, ...]] = [(np.zeros(0, bool), np.zeros(0, "i8"), np.zeros(0, "i8"))]
         starts = [0]
-        (workspace.directory / "to-read").mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_directory(workspace.directory / "to-read")
         for partition in range(workspace.partitions):
             targets = _targets(run, workspace, partition, view)
-            targets = targets[~pd.MultiIndex.from_frame(targets[_REPLICA]).isin(done)]
+            targets = targets[~_replicas(targets).isin(done)]
             targets[[*_TARGET_COLUMNS, "verified_sha256"]].to_parquet(
                 partition_path(workspace.directory / "to-read", partition), index=False
             )
@@ -140,21 +269,62 @@ class _Line:
             starts.append(starts[-1] + len(targets))
         urgent, moments, sizes = (np.concatenate(each) for each in zip(*parts, strict=True))
         order = rolling.line(urgent, moments, sizes)
-        total = min(int(sizes.astype(np.float64).sum()), ALL_BYTES)
-        return cls(workspace, order, np.array(starts), total, rolling.assured(urgent))
+        known = sizes[order].astype(np.float64)  # a store may say absurd sizes
+        total = min(int(known.sum()), ALL_BYTES)
+        return cls(workspace, order, known, starts, total, rolling.assured(urgent))
 
     def targets(self) -> Iterator[dict[str, Any]]:
         """The rows in their order; only those whose turn is near are in memory."""
-        for start in range(0, len(self.order), _NEAR):
-            places = self.order[start : start + _NEAR]
-            files = np.searchsorted(self.starts, places, side="right") - 1
-            parts = []
-            for number in np.unique(files):
-                own = np.flatnonzero(files == number)
-                table = read_partition(self.workspace.directory / "to-read", int(number))
-                part = table.take(pa.array(places[own] - self.starts[number])).to_pandas()
-                parts.append(part.set_axis(own))
-            yield from plain_records(pd.concat(parts).sort_index())
+        for rows in _rows(self.workspace, self.order, self.starts):
+            yield from plain_records(rows)
+
+    def first(self, turns: NDArray[np.intp], budget: int, assured: int) -> int:
+        """How many of ``turns`` are begun within a budget, if each is as large as is said."""
+        sizes = self.sizes[turns]
+        return max(int(np.searchsorted(np.cumsum(sizes) - sizes, budget)), assured)
+
+    def dealt(
+        self, turns: NDArray[np.intp], budget: int, number: int, *, assured: int, **limits: Any
+    ) -> list[Share]:
+        """``turns`` dealt out one by one to shares, ``number`` at the most.
+
+        Each may read as much as its assets are said to have, and an equal part of what is not
+        spoken for. ``limits``: of every share.
+        """
+        number = min(number, len(turns))
+        spare = max(0, budget - int(self.sizes[turns].sum())) // max(number, 1)
+        name = f"verify-{token_hex(4)}"
+        private_directory(self.workspace.directory / "shares")
+        shares = []
+        for place in range(number):
+            own = turns[place::number]
+            share = Share(
+                f"{name}-{place}", self.starts, int(self.sizes[own].sum()) + spare,
+                assured=len(range(place, assured, number)), sharing=number, **limits,
+            )  # fmt: skip
+            np.save(share.turns(self.workspace), np.stack([own, self.order[own]]))
+            shares.append(share)
+        return shares
+
+
+def _rows(
+    workspace: matching.Workspace, places: NDArray[np.intp], starts: Sequence[int]
+) -> Iterator[pd.DataFrame]:
+    """The rows at some places of a line's files, in their order, so many at a time."""
+    for start in range(0, len(places), _NEAR):
+        near = places[start : start + _NEAR]
+        files = np.searchsorted(starts, near, side="right") - 1
+        parts = []
+        for number in np.unique(files):
+            own = np.flatnonzero(files == number)
+            table = read_partition(workspace.directory / "to-read", int(number))
+            part = table.take(pa.array(near[own] - starts[number])).to_pandas()
+            parts.append(part.set_axis(own))
+        yield pd.concat(parts).sort_index()
+
+
+def _replicas(rows: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(rows[REPLICA])
 
 
 def _targets(
@@ -169,60 +339,6 @@ def _targets(
     known = read_partition(workspace.readings, partition).to_pandas()
     known = known.drop(columns=["key_hi", "key_lo"])
     return frame[frame["backend"].isin(named)].merge(known, "left", _BY)
-
-
-@dataclass(slots=True)
-class _Kept:
-    """What this run has read so far, also before an interruption.
-
-    Attributes:
-        reading: all of it in numbers.
-        seconds: what the interrupted part took.
-        done: the replicas that it read.
-        number: how many replicas were read in all.
-    """
-
-    run: AuditRun
-    workspace: matching.Workspace
-    reading: verification.Reading = field(default_factory=verification.Reading)
-    seconds: float = 0.0
-    done: pd.MultiIndex = field(init=False)
-    number: int = 0
-    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def __post_init__(self) -> None:
-        self.workspace.read.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replicas = [verification.HASHES.empty_table().select(_REPLICA)]
-        for path in partition_files(self.workspace.read):
-            table = pq.read_table(path, columns=[*_REPLICA, "outcome"])
-            facts = json.loads(table.schema.metadata[_FACTS])
-            self.seconds = facts.pop("seconds")
-            self.reading.add(verification.Reading(**facts))
-            answered = table.filter(pc.not_equal(table["outcome"], "silent"))
-            replicas.append(answered.select(_REPLICA).replace_schema_metadata(None))
-        self.done = pd.MultiIndex.from_frame(pa.concat_tables(replicas).to_pandas())
-        self.number = len(self.done)
-
-    async def keep(self, reading: verification.Reading, rows: list[dict[str, Any]]) -> None:
-        """Keeps a portion in the database and beside the run."""
-        self.reading.add(reading)
-        if rows:
-            await asyncio.to_thread(self._write, reading, rows)
-
-    def _write(self, reading: verification.Reading, rows: list[dict[str, Any]]) -> None:
-        now = datetime.now(UTC)
-        facts = {
-            "seconds": self.seconds + (now - self._began).total_seconds(), "read": reading.read,
-            "bytes": reading.bytes,
-        }  # fmt: skip
-        table = pa.Table.from_pylist(rows, verification.HASHES)
-        with self.run.connect() as conn:
-            record(conn, table, self.run.run_id, now)
-        path = partition_path(self.workspace.read, len(partition_files(self.workspace.read)))
-        unfinished = path.with_suffix(".unfinished")
-        pq.write_table(table.replace_schema_metadata({_FACTS: json.dumps(facts)}), unfinished)
-        unfinished.rename(path)
-        self.number += sum(row["outcome"] != "silent" for row in rows)
 
 
 def _collect(run: AuditRun, workspace: matching.Workspace, unknown: Collection[Backend]) -> int:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from checks import run_measures
 from checks.columns import RUN_MEASURES
 from checks.run import RunRecord
-from checks.suites import Limits
+from checks.suites import MODULES, Limits
 from tasks.audit import AuditRun
 from tasks.check_history import former_measures, record_checks
 from tasks.database import Connection
@@ -22,27 +22,41 @@ from tasks.tracked_items import spool_tracked
 
 #: What is known only once all was compared.
 _OF_THE_RUN = ("stored-copies", "run")
+#: The tables that are checked while a run is under way.
+EARLY = tuple(table for table in MODULES if table not in _OF_THE_RUN)
+_ITEMS = "gallery-items"
 #: The check beside which a run keeps what it measured.
 _KEEPER = ("run", "findings_usual")
 
 
-def check_tables(run: AuditRun, facts: Mapping[str, Any]) -> list[CheckResult]:
-    """Validates everything that was spooled; ``facts`` are those of the snapshot."""
+def check_tables(
+    run: AuditRun, facts: Mapping[str, Any], part: str | None = None
+) -> list[CheckResult]:
+    """Validates everything that was spooled, or of it the table ``part``, one of :func:`parts`.
+
+    ``facts`` are those of the snapshot.
+    """
 
     def work() -> dict[str, Any]:
         where = folders(run.directory)
-        grace = timedelta(minutes=run.settings.grace_minutes)
-        snapshot_at = datetime.fromisoformat(facts["at"])
-        spool_tracked(
-            run.workspace(facts["partitions"]), where["gallery-items"], snapshot_at - grace
-        )
-        tables = spooled_tables(run.directory) | {"gallery-items": where["gallery-items"]}
-        early = {table: folder for table, folder in tables.items() if table not in _OF_THE_RUN}
+        wanted = EARLY if part is None else (part,)
+        if _ITEMS in wanted:
+            grace = timedelta(minutes=run.settings.grace_minutes)
+            snapshot_at = datetime.fromisoformat(facts["at"])
+            spool_tracked(run.workspace(facts["partitions"]), where[_ITEMS], snapshot_at - grace)
+        tables = spooled_tables(run.directory) | {_ITEMS: where[_ITEMS]}
+        early = {table: folder for table, folder in tables.items() if table in wanted}
         results = run_suites(run.directory, _limits(run, datetime.now(UTC)), tables=early)
         return {"results": [asdict(result) for result in results]}
 
-    results = run.stage("quality-checks", work)["results"]
+    name = "quality-checks" if part is None else f"quality-checks-{part}"
+    results = run.stage(name, work)["results"]
     return [CheckResult(**each | {"sample": tuple(each["sample"])}) for each in results]
+
+
+def parts(run: AuditRun) -> Sequence[str | None]:
+    """What :func:`check_tables` is called with, in turn: on a cluster each table is a task."""
+    return [None] if run.abreast == 1 else EARLY
 
 
 def check_run(

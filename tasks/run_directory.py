@@ -31,6 +31,7 @@ _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4,}")
 _STAGE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_FOREIGN = re.compile(r"[^A-Za-z0-9.-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,15 @@ class RunDirectory:
     def checkpoint(self) -> Path:
         """Which stages are done."""
         return self.path / "checkpoint.json"
+
+    @property
+    def stages(self) -> Path:
+        """Which stages a cluster's workers have done: a file for each."""
+        return self.path / "stages"
+
+    def worker_log(self, worker: str) -> Path:
+        """The events of one worker of a cluster, beside ``log``."""
+        return self.path / f"log-{_FOREIGN.sub('-', worker)}.jsonl"
 
     def inventory(self, store: str) -> Path:
         """Where the Parquet files of what was observed in ``store`` lie; made where missing."""
@@ -143,24 +153,50 @@ class RunDirectory:
     def mark_done(self, stage: str, **facts: Any) -> None:
         """Notes that ``stage`` is done, with what a resumed run needs to know of it (JSON).
 
-        A stage name is lower-case letters, digits, dots, dashes and underscores.
+        A stage name is lower-case letters, digits, dots, dashes and underscores. One process at a
+        time may call this: the run's own.
         """
-        if not _STAGE.fullmatch(stage):
-            raise ValueError(f"{stage!r} is no name for a stage")
-        done = self.done_stages() | {stage: without_secrets(facts)}
+        done = self._checkpointed() | {_stage_name(stage): without_secrets(facts)}
         write_text(self.checkpoint, json.dumps(done, indent=2) + "\n")
 
+    def mark_done_apart(self, stage: str, **facts: Any) -> None:
+        """The same for any other process: no two of them write one file."""
+        path = private_directory(self.stages) / f"{_stage_name(stage)}.json"
+        write_text(path, json.dumps(without_secrets(facts), indent=2) + "\n")
+
+    def done_stage(self, stage: str) -> dict[str, Any] | None:
+        """The facts of one stage, None where it is not done."""
+        own = self._checkpointed().get(stage)
+        path = self.stages / f"{stage}.json"
+        return _facts(path) if own is None and path.exists() else own
+
     def done_stages(self) -> dict[str, dict[str, Any]]:
-        """The stages that are done, in the order in which they ended, each with its facts."""
-        try:
-            done = json.loads(self.checkpoint.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise UsageError(
-                f"{self.checkpoint} is damaged, so this run can't be resumed; start a new one"
-            ) from error
-        return dict(done)
+        """The stages that are done, each with its facts, in the order in which they ended.
+
+        Those that workers did come last.
+        """
+        own = self._checkpointed()
+        apart = sorted(self.stages.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        return own | {path.stem: _facts(path) for path in apart if path.stem not in own}
+
+    def _checkpointed(self) -> dict[str, dict[str, Any]]:
+        return _facts(self.checkpoint) if self.checkpoint.exists() else {}
+
+
+def _stage_name(stage: str) -> str:
+    if not _STAGE.fullmatch(stage):
+        raise ValueError(f"{stage!r} is no name for a stage")
+    return stage
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What a file of a checkpoint says. Raises UsageError where it is damaged."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise UsageError(
+            f"{path} is damaged, so this run can't be resumed; start a new one"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ async def read_assets(
     told: Callable[[Mapping[str, Any]], None] = lambda _row: None,
     allowance: Allowance | None = None,
     assured: int = 0,
-) -> None:
-    """Reads and hashes assets in their order, while the allowance lasts.
+) -> "Answers":
+    """Reads and hashes assets in their order, while the allowance lasts; who answered.
 
     Args:
         line: the assets, with the columns of ``Cases.frame``; all in stores that can be read.
@@ -93,7 +93,7 @@ async def read_assets(
     allowance = allowance or Allowance()
     numbered = enumerate(line)
     rows = _Kept(keep)
-    answers = _Answers()
+    answers = Answers()
 
     async def work() -> None:
         for number, target in numbered:
@@ -108,35 +108,60 @@ async def read_assets(
             await rows.add(reading, row)
 
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
-    await rows.add(Reading(unknown=answers.unknown()), None)
     await rows.flush()
+    return answers
 
 
-class _Answers:
-    """Which stores answer: one object that can't be had is not yet a store that is away."""
+@dataclass(slots=True)
+class Answers:
+    """Which stores answer: one object that can't be had is not yet a store that is away.
 
-    def __init__(self) -> None:
-        self._answered: set[Backend] = set()
-        self._silent: dict[Backend, list[str]] = {}
+    Attributes:
+        answered: stores that did.
+        silent: how many in a row had no answer, and why the last one had none, by store.
+    """
+
+    answered: set[Backend] = field(default_factory=set)
+    silent: dict[Backend, tuple[int, str]] = field(default_factory=dict)
 
     def note(self, backend: Backend, error: StoreError | None) -> None:
         """Takes note of an answer, or that there was none."""
         if isinstance(error, StoreUnreachableError):
-            self._silent.setdefault(backend, []).append(mask(str(error)))
+            before, _ = self.silent.get(backend, (0, ""))
+            self.silent[backend] = (before + 1, mask(str(error)))
         else:
-            self._answered.add(backend)
-            self._silent.pop(backend, None)
+            self.answered.add(backend)
+            self.silent.pop(backend, None)
 
     def away(self, backend: Backend) -> bool:
         """Whether so many in a row had no answer that the others are not asked any more."""
-        return len(self._silent.get(backend, ())) >= _SILENT_IN_A_ROW
+        return self.silent.get(backend, (0, ""))[0] >= _SILENT_IN_A_ROW
 
     def unknown(self) -> dict[Backend, str]:
         """The stores that are away, or that have never answered, with the reason."""
         return {
-            backend: reasons[-1] for backend, reasons in self._silent.items()
-            if self.away(backend) or backend not in self._answered
+            backend: reason for backend, (_, reason) in self.silent.items()
+            if self.away(backend) or backend not in self.answered
         }  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        return {
+            "answered": sorted(backend.value for backend in self.answered),
+            "silent": {backend.value: [*silence] for backend, silence in self.silent.items()},
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Answers":
+        """What :meth:`facts` gave."""
+        silent = {Backend(name): (count, why) for name, (count, why) in facts["silent"].items()}
+        return cls(set(map(Backend, facts["answered"])), silent)
+
+    def add(self, other: "Answers") -> None:
+        """Adds what another process was answered: away from one of them is away."""
+        self.answered |= other.answered
+        for backend, silence in other.silent.items():
+            self.silent[backend] = max(silence, self.silent.get(backend, (0, "")))
 
 
 class _Kept:
@@ -165,7 +190,7 @@ class _Kept:
 async def _read(
     target: dict[str, Any],
     stores: Mapping[Backend, Store],
-    answers: _Answers,
+    answers: Answers,
     result: Reading,
     progress: Callable[[int], None],
 ) -> dict[str, Any] | None:

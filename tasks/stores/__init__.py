@@ -14,14 +14,21 @@ from tasks.stores.protocol import Store
 
 
 def open_store(
-    backend: Backend, settings: Settings, *, known_capsules: Collection[str] = ()
+    backend: Backend,
+    settings: Settings,
+    *,
+    known_capsules: Collection[str] = (),
+    sharing: int = 1,
 ) -> Store:
     """The store that ``settings`` name for ``backend``; it belongs to the running event loop.
+
+    ``sharing``: so many processes ask it at the same time, and together keep to the settings'
+    rates.
 
     Raises SettingsError where they name none.
     """
     if backend is Backend.BLOB:
-        return BlobStore(settings)
+        return BlobStore(settings, sharing=sharing)
     if backend is Backend.ICP:
-        return IcpStore.from_settings(settings, known_capsules=known_capsules)
+        return IcpStore.from_settings(settings, known_capsules=known_capsules, sharing=sharing)
     raise ValueError(f"{backend} is read by SQL, not object by object")

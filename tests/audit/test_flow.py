@@ -1,5 +1,6 @@
 """What the flow itself decides: which policies it takes, and which end a store's failure has."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,13 @@ def test_a_store_that_fails_after_repairs_began_leaves_a_run_to_be_resumed(
     assert audit.unfinished(settings, audit.NIGHTLY_AUDIT) == run_id
 
 
-def test_the_task_runner_of_the_settings_is_the_one_that_is_used(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["dask", "ray"])
+def test_a_task_runner_that_is_not_installed_is_named_with_what_to_install(
+    kind: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEKEEPER_TASK_RUNNER", "dask")
+    monkeypatch.setenv("EDGEKEEPER_TASK_RUNNER", kind)
     monkeypatch.setenv("EDGEKEEPER_HOME", str(home))
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    with pytest.raises(SettingsError, match="prefect-dask"):
+    monkeypatch.setitem(sys.modules, f"prefect_{kind}", None)
+    with pytest.raises(SettingsError, match=rf"Install edgekeeper\[{kind}\]"):
         run_flow(audits.nightly_audit)

@@ -65,12 +65,12 @@ class BlobConnection:
         self._bodies = Bodies(CONNECTIONS, trust_env=not is_loopback(api_url))
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Raises SettingsError where the store is not configured."""
+    def from_settings(cls, settings: Settings, *, sharing: int = 1) -> Self:
+        """Raises SettingsError where the store is not configured. ``sharing``: of the rates."""
         address, store_id = settings.blob_address, settings.blob_store_id
         if settings.blob_token is None or address is None or store_id is None:
             raise SettingsError(missing("blob_token"))
-        rates = OperationRates(settings.blob_plan)
+        rates = OperationRates(settings.blob_plan, sharing)
         token = settings.blob_token.get_secret_value()
         return cls(token, store_id, settings.blob_api_url, address, rates)
 

@@ -23,9 +23,9 @@ class BlobStore:
 
     backend = Backend.BLOB
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError where the store is not configured."""
-        self._connection = BlobConnection.from_settings(settings)
+    def __init__(self, settings: Settings, *, sharing: int = 1) -> None:
+        """Raises SettingsError where the store is not configured. ``sharing``: see open_store."""
+        self._connection = BlobConnection.from_settings(settings, sharing=sharing)
         self._ignored: Sequence[str] = settings.blob_ignore
         self._access: Access | None = None
 

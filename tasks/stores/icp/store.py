@@ -75,9 +75,12 @@ class IcpStore:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, known_capsules: Collection[str] = ()
+        cls, settings: Settings, *, known_capsules: Collection[str] = (), sharing: int = 1
     ) -> "IcpStore":
-        """The store that the settings name. Raises SettingsError where they don't."""
+        """The store that the settings name. Raises SettingsError where they don't.
+
+        ``sharing``: so many processes have the requests in flight together.
+        """
         if settings.canister_id is None:
             raise SettingsError(missing("canister_id"))
         try:
@@ -86,8 +89,9 @@ class IcpStore:
             raise SettingsError(f"CANISTER_ID_BACKEND is not usable: {error}") from None
         pem = settings.identity_pem
         identity = load_identity(pem.get_secret_value() if pem else None)
+        in_flight = max(1, settings.ic_rate // sharing)
         agent = Agent(
-            Transport(settings.ic_url, in_flight=settings.ic_rate),
+            Transport(settings.ic_url, in_flight=in_flight),
             canister_id,
             identity,
             _root_key(settings),
@@ -95,7 +99,7 @@ class IcpStore:
         )
         return cls(
             Canister(agent),
-            in_flight=settings.ic_rate,
+            in_flight=in_flight,
             known_capsules=known_capsules,
             gone_capsules=settings.icp_gone_capsules,
         )
