@@ -11,7 +11,7 @@ from flows.spread import spread_over
 from flows.task_runners import abreast
 from tasks import audit, filling, observe, publish, rolling
 from tasks.lease import Fence
-from tasks.settings import ALL_BYTES, load_settings
+from tasks.settings import byte_budget, load_settings
 
 snapshot = task(observe.snapshot)
 list_store = task(observe.list_store)
@@ -26,6 +26,7 @@ def backfill(
     hash_content: bool = False,  # noqa: FBT001, FBT002 - a deployment's parameter
     batch: int = 5_000,
     restart: bool = False,  # noqa: FBT001, FBT002
+    hash_budget: str | None = None,
 ) -> dict[str, Any]:
     """Makes the ledger's rows for all memories that existed before it.
 
@@ -33,14 +34,14 @@ def backfill(
         hash_content: download and hash the objects while at it.
         batch: edges in one transaction.
         restart: begin again instead of going on with a run that was interrupted.
+        hash_budget: bytes to download and hash, such as 20GB; default all.
 
     Returns:
         the run object of the interface's contract.
     """
     settings = load_settings()
-    options = audit.AuditOptions(
-        repair=RepairPolicy.LEDGER, verify_budget=ALL_BYTES if hash_content else 0
-    )
+    budget = byte_budget(hash_budget or "all") if hash_content else 0
+    options = audit.AuditOptions(repair=RepairPolicy.LEDGER, verify_budget=budget)
     resume = None if restart else audit.unfinished(settings, audit.BACKFILL)
     beginning = audit.under_way(
         settings, options, resume, flow=audit.BACKFILL, abreast=abreast()

@@ -161,6 +161,7 @@ def close(
             "memories": filled["memories"],
             **{f"inserted {name}": count for name, count in filled["inserted"].items()},
             "already there": filled["already_there"],
+            "left to hash": reading["left"],
         },
     )
     return published(run, settled(with_findings(record, lost, now=now)), lost, ())

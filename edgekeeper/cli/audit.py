@@ -97,7 +97,7 @@ def audit(
     settings; 3 a store could not be read whole, or the breaker refused; 4 another run holds the
     lock; 5 internal error; 130 interrupted, resumable.
     """
-    check_options(verify)
+    check_budget("--verify", verify)
     record = run_audit(
         out,
         repair=repair.value,
@@ -112,15 +112,15 @@ def audit(
     return finish(out, record)
 
 
-def check_options(verify: str | None) -> None:
-    """Refuses what can't be done. Raises UsageError."""
+def check_budget(option: str, budget: str | None) -> None:
+    """Refuses what is no number of bytes. Raises UsageError."""
     from tasks.settings import byte_budget  # noqa: PLC0415 - --help does without
 
-    if verify is not None:
+    if budget is not None:
         try:
-            byte_budget(verify)
+            byte_budget(budget)
         except ValueError as error:
-            raise UsageError(f"--verify {verify}: {error}.") from None
+            raise UsageError(f"{option} {budget}: {error}.") from None
 
 
 def run_audit(out: Output, **parameters: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgekeeper.cli.audit import check_budget
 from edgekeeper.cli.command import command
 from edgekeeper.cli.engine import running
 from edgekeeper.cli.output import Output
@@ -15,8 +16,16 @@ def backfill(
     out: Output,
     hash_content: Annotated[
         bool,
-        typer.Option("--hash/--no-hash", help="Download and hash the blobs while at it."),
+        typer.Option("--hash/--no-hash", help="Download and hash the files while at it."),
     ] = False,
+    hash_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUDGET",
+            help="With --hash: bytes to read, such as 500MB or 20GB; what is left the nightly "
+            "audits hash. Default: all.",
+        ),
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=1, max=100_000, help="Edges in one transaction.")
     ] = 5_000,
@@ -31,12 +40,15 @@ def backfill(
 
     Example: edgekeeper backfill
 
-    Example: edgekeeper backfill --hash --batch 1000
+    Example: edgekeeper backfill --hash --hash-budget 20GB
 
     Exit codes: 0 done; 1 done, and files are lost that no store holds; 2 usage or settings; 3 a
     store could not be reached; 4 another run holds the lock; 5 internal error; 130 interrupted.
     """
-    record = run_backfill(out, hash_content=hash_content, batch=batch, restart=restart)
+    check_budget("--hash-budget", hash_budget)
+    record = run_backfill(
+        out, hash_content=hash_content, hash_budget=hash_budget, batch=batch, restart=restart
+    )
     return finish(out, record)
 
 

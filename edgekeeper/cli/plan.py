@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgekeeper.cli.audit import Stores, Verify, VerifyMinutes, check_options
+from edgekeeper.cli.audit import Stores, Verify, VerifyMinutes, check_budget
 from edgekeeper.cli.command import command
 from edgekeeper.cli.output import Output
 
@@ -31,7 +31,7 @@ def plan(
     Exit codes: 0 it fits; 1 it would pass what the plan includes this month, and audit would ask
     for --over-quota; 2 usage or settings; 3 the database can't be asked; 5 internal error.
     """
-    check_options(verify)
+    check_budget("--verify", verify)
     from tasks.audit import options_of  # noqa: PLC0415 - --help does without all of these
     from tasks.forecasting import forecast_audit  # noqa: PLC0415
     from tasks.log import protect  # noqa: PLC0415

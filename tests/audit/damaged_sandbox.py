@@ -295,10 +295,9 @@ def _end(
 
 
 def backfilled(
-    settings: Settings, *, batch: int = 5_000, resume: str | None = None, hash_content: bool = False
+    settings: Settings, *, batch: int = 5_000, resume: str | None = None, budget: int = 0
 ) -> RunRecord:
-    """The back-fill's stages in their order; without reading bytes, unless told otherwise."""
-    budget = ALL_BYTES if hash_content else 0
+    """The back-fill's stages in their order; reading ``budget`` bytes."""
     options = audit.AuditOptions(repair=RepairPolicy.LEDGER, verify_budget=budget)
     with audit.under_way(settings, options, resume, flow=audit.BACKFILL) as (run, fence):
         assert fence is not None

@@ -16,6 +16,7 @@ from sandbox.dataset import Recipe
 from sandbox.seed import seed
 from tasks.app_tables import find_app_tables
 from tasks.database import connect
+from tasks.settings import ALL_BYTES
 
 CHANGES = Path(__file__).parent / "changes"
 MEMORIES, GALLERIES = 24, 2
@@ -114,11 +115,11 @@ class Deployment:
     def edges(self) -> frozenset[Edge]:
         return frozenset(self.sql(_EDGES))
 
-    def backfill(self, home: Path) -> RunRecord:
-        return backfilled(self.settings(home), hash_content=True)
+    def backfill(self, home: Path, budget: int = ALL_BYTES) -> RunRecord:
+        return backfilled(self.settings(home), budget=budget)
 
-    def audit(self, home: Path, repair: str = "none") -> Audited:
-        return audited(self.settings(home), repair=repair)
+    def audit(self, home: Path, repair: str = "none", verify: str = "0") -> Audited:
+        return audited(self.settings(home), repair=repair, verify=verify)
 
     def damage(self) -> None:
         """Two edges say that a file is not there, and two others are gone."""

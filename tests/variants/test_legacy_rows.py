@@ -43,3 +43,21 @@ def test_every_kind_of_dirt_is_reported_and_none_ends_the_back_fill(
         assert told["legacy"][0]["next_step"] == LEGACY["url_null"].next_step
         assert RunRecord.model_validate(told) == record
         assert LEGACY["owner_gone"].meaning in (directory / "report.html").read_text()
+
+
+def test_a_budget_of_bytes_is_kept_to_and_the_audits_hash_what_is_left(
+    legacy: LegacySandbox, home: Path
+) -> None:
+    assets = "FROM storage_edges WHERE artifact = 'asset' AND backend <> 'neon-db' AND present"
+    with legacy.database(()) as database:
+        with connect(database.url) as conn:
+            apply_schema(conn)
+        budget = 40_000  # about twenty of them
+        record = database.backfill(home, budget)
+        count = f"SELECT count(*), count(content_hash) {assets}"
+        ((edges, hashed),) = database.sql(count)
+        assert 0 < hashed < edges
+        assert budget <= record.coverage.bytes_this_run < 2 * budget  # what was begun is read
+        assert record.limits["left to hash"] == edges - hashed
+        database.audit(home, repair="ledger", verify="all")
+        assert database.sql(count) == [(edges, edges)]
