@@ -7,18 +7,27 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from time import monotonic
 from typing import Any
+
+import httpx
 
 from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Rounds, Scale
 from benchmarks.peers import PEERS, peers
 from benchmarks.sandboxes import environment, seeded_sandbox
 from benchmarks.tables import markdown, middle, number, ratio
+from sandbox.directory import SandboxDirectory
 
 _KB_PER_MB = 1024
 WHOLE = "the whole command"
+#: Milliseconds that are added to every request.
+LATENCIES = (30, 100)
+#: Requests of a listing that can be under way at once: a page of the blob store names the next one,
+#: and the sandbox's settings let so many go to the canister.
+AT_ONCE = {"vercel-blob": 1, "icp-canister": 32}
 _PARTS = {
     "snapshot of ledger, rows and references": ("snapshot",),
     "listing Vercel Blob": ("list-vercel-blob",),
@@ -27,6 +36,10 @@ _PARTS = {
     "comparing and confirming": ("compare-", "orphans"),
     "data-quality checks, beside these two": ("quality-checks",),
     "report": ("report",),
+}
+_LISTINGS = {
+    "listing Vercel Blob": "vercel-blob",
+    "listing the canister, beside it": "icp-canister",
 }
 
 
@@ -75,18 +88,74 @@ def prepared(scale: Scale) -> Iterator[Round]:
 
 
 def _round(sandbox: Path) -> list[Measurement]:
+    """The audit and what it is beside, and then the audit with slower stores."""
     done = audited(sandbox)
-    edges = done.record["edges"]["total"]
-    measured = [Measurement(WHOLE, OURS, done.seconds, done.cpu, 0, edges, done.peak_mb)]
-    measured += [
-        Measurement(part, OURS, done.stage(*stages), rows=edges) for part, stages in _PARTS.items()
-    ]
-    found = peers(sandbox)
+    measured = [_whole(done, 0)]
+    measured += [_part(done, part, stages) for part, stages in _PARTS.items()]
     by_stage = {stages[0]: part for part, stages in _PARTS.items()}
-    for stage, way in PEERS.items():
-        peer = found[stage]
-        measured.append(Measurement(by_stage[stage], way, peer.seconds, rows=peer.rows))
+    for stage, peer in peers(sandbox).items():
+        part = by_stage[stage]
+        measured.append(Measurement(part, PEERS[stage], peer.seconds, rows=peer.rows))
+    for milliseconds in LATENCIES:
+        with slowed(sandbox, milliseconds):
+            later = audited(sandbox)
+        measured += _slowed(done, later, milliseconds)
     return measured
+
+
+def _whole(done: Audited, milliseconds: int) -> Measurement:
+    """The whole command. Its requests are those of all stages to both stores."""
+    case = f"{WHOLE}, {milliseconds} ms later" if milliseconds else WHOLE
+    usage = done.record["usage"]
+    requests = sum(usage[name] for name in ("blob_simple", "blob_advanced", "icp_requests"))
+    edges = done.record["edges"]["total"]
+    also = {"requests": float(requests)}
+    return Measurement(case, OURS, done.seconds, done.cpu, 0, edges, done.peak_mb, also)
+
+
+def _part(done: Audited, part: str, stages: Sequence[str]) -> Measurement:
+    """One part, with its share of the whole command."""
+    seconds = done.stage(*stages)
+    also = {"share": 100 * seconds / done.seconds}
+    if part in _LISTINGS:
+        also["requests"] = float(_requests(done, _LISTINGS[part]))
+    return Measurement(part, OURS, seconds, rows=done.record["edges"]["total"], also=also)
+
+
+def _slowed(done: Audited, later: Audited, milliseconds: int) -> Iterator[Measurement]:
+    """What slower stores make of the whole and of the listings, held against what they have to."""
+    bounds = {
+        part: _requests(later, store) * milliseconds / 1000 / AT_ONCE[store]
+        for part, store in _LISTINGS.items()
+    }
+    whole = _whole(later, milliseconds)
+    yield replace(whole, also=whole.also | {"bound": done.seconds + max(bounds.values())})
+    for part, bound in bounds.items():
+        own = _part(later, part, _PARTS[part])
+        least = max(bound, done.stage(*_PARTS[part]))
+        case = f"{part}, {milliseconds} ms later"
+        yield replace(own, case=case, also=own.also | {"bound": least})
+
+
+def _requests(done: Audited, store: str) -> int:
+    """The requests that listing a store took."""
+    return int(done.record["stores"][store]["requests"])
+
+
+@contextmanager
+def slowed(sandbox: Path, milliseconds: int) -> Iterator[None]:
+    """Every request to the blob store and to the canister is answered so much later."""
+    named = environment(sandbox)
+    origins = (SandboxDirectory.of(sandbox).blob_origin, named["IC_URL"])
+    rules = {"rules": [{"action": "delay", "value": milliseconds}]}
+    with httpx.Client(trust_env=False) as client:
+        for origin in origins:
+            client.post(f"{origin}/__faults", json=rules).raise_for_status()
+        try:
+            yield
+        finally:
+            for origin in origins:
+                client.delete(f"{origin}/__faults").raise_for_status()
 
 
 def table(rounds: Rounds) -> str:
@@ -94,19 +163,28 @@ def table(rounds: Rounds) -> str:
     lines: list[Sequence[object]] = []
     for place, first in enumerate(rounds[0]):
         some = [each[place] for each in rounds]
+        seconds, bound = middle(some, "seconds"), middle(some, "bound")
         beside = "" if first.way == OURS else number(ratio(rounds, place), 1)
+        held = median(each.seconds / each.also["bound"] for each in some) if bound else None  # type: ignore[operator]
         lines.append(
-            [first.case, first.way, number(middle(some, "seconds"), 1),
-             number(middle(some, "cpu"), 1), number(middle(some, "peak_mb")), beside]
+            [first.case, first.way, number(seconds, 1), number(middle(some, "share")),
+             number(middle(some, "cpu"), 1), number(middle(some, "peak_mb")),
+             number(middle(some, "requests")), beside, number(bound, 1), number(held, 2)]
         )  # fmt: skip
-    return markdown(["part", "by", "s", "CPU s", "peak MB", "time ÷ it"], lines)
+    heads = ["part", "by", "s", "% of it", "CPU s", "peak MB", "requests", "time ÷ it",
+             "at least s", "time ÷ that"]  # fmt: skip
+    return markdown(heads, lines)
 
 
 BENCHMARK = Benchmark(
     "audit",
     "The whole audit",
     "`edgekeeper audit --verify 0` of a seeded sandbox whose memories are all stored forever: "
-    "every store listed, everything compared, nothing hashed.",
+    "every store listed, everything compared, nothing hashed; its stages run side by side where "
+    "they can. Then the same with every request to the blob store and to the canister answered "
+    "later: a listing needs at least its requests times that, divided by how many go at once (one "
+    "after the other where each page names the next), or what it needed without; the command what "
+    "it needed without and the slower listing's.",
     prepared,
     table,
 )

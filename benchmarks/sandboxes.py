@@ -46,9 +46,14 @@ def edgekeeper(verb: str, directory: Path, *options: str) -> None:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """The environment of a command that is to use a sandbox."""
+    """The environment of a command that is to use a sandbox.
+
+    Where modules are compiled anew by every process that imports them, that would be most of what
+    a command takes.
+    """
     named = {name: value or "" for name, value in dotenv_values(directory / ".env").items()}
-    return {**os.environ, **named}
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **named}
 
 
 def postgres_cpu(directory: Path) -> float:
