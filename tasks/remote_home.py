@@ -5,11 +5,15 @@ local directory, a cache that may be lost between runs, and copied to the URL wh
 runs' records are fetched from there, so that history does not depend on the machine.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from checks.errors import SettingsError, StoreUnreachableError
-from tasks.run_directory import RunDirectory, is_run_id, private_directory
+from checks.run import RunRecord
+from tasks.run_directory import RunDirectory, is_run_id, private_directory, without_findings
 
 #: Former runs whose records are fetched.
 HISTORY = 90
@@ -27,18 +31,14 @@ def fetch_history(home: str, local: Path) -> None:
     Raises SettingsError where nothing can speak the URL's protocol, StoreUnreachableError where
     the storage does not answer.
     """
-    system, root = _opened(home)
-    try:
-        kept = system.ls(f"{root}/runs", detail=False) if system.exists(f"{root}/runs") else []
-        names = (PurePosixPath(path).name for path in kept)
-        for name in sorted(filter(is_run_id, names), reverse=True)[:HISTORY]:
+    runs = Runs.of(home)
+    with _asking(home):
+        for name in runs.ids()[:HISTORY]:
             target = local / "runs" / name / "run.json"
-            source = f"{root}/runs/{name}/run.json"
-            if not target.exists() and system.exists(source):
+            source = f"{runs.root}/runs/{name}/run.json"
+            if not target.exists() and runs.system.exists(source):
                 private_directory(target.parent)
-                target.write_bytes(system.cat_file(source))
-    except OSError as error:
-        raise _unreachable(home, error) from error
+                target.write_bytes(runs.system.cat_file(source))
 
 
 def report_url(home: str, directory: RunDirectory) -> str:
@@ -51,17 +51,80 @@ def keep(home: str, directory: RunDirectory) -> None:
 
     Raises StoreUnreachableError where the storage does not take it; the run is in ``directory``.
     """
-    system, root = _opened(home)
-    try:
-        target = f"{root}/runs/{directory.run_id}"
+    runs = Runs.of(home)
+    with _asking(home):
+        target = f"{runs.root}/runs/{directory.run_id}"
         for path in sorted(directory.path.rglob("*")):
             if path.is_file():
                 name = path.relative_to(directory.path).as_posix()
-                system.makedirs(str(PurePosixPath(f"{target}/{name}").parent), exist_ok=True)
-                system.put_file(str(path), f"{target}/{name}")
+                runs.system.makedirs(str(PurePosixPath(f"{target}/{name}").parent), exist_ok=True)
+                runs.system.put_file(str(path), f"{target}/{name}")
         index = directory.home / "index.html"
         if index.exists():
-            system.put_file(str(index), f"{root}/index.html")
+            runs.put_index(index)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs that a home holds, here or on other storage, as they lie there.
+
+    Every method raises StoreUnreachableError where the storage does not do what it is asked.
+    """
+
+    home: str
+    system: Any
+    root: str
+
+    @classmethod
+    def of(cls, home: str) -> "Runs":
+        """The runs of a path or URL. Raises SettingsError where nothing speaks its protocol."""
+        return cls(home, *_opened(home))
+
+    def ids(self) -> list[str]:
+        """Their ids, newest first."""
+        with _asking(self.home):
+            there = self.system.exists(f"{self.root}/runs")
+            paths = self.system.ls(f"{self.root}/runs", detail=False) if there else []
+        return sorted(filter(is_run_id, (PurePosixPath(each).name for each in paths)), reverse=True)
+
+    def record(self, run_id: str) -> RunRecord | None:
+        """What a run says of itself, its findings left out; None where that can't be read."""
+        with _asking(self.home):
+            path = f"{self._path(run_id)}/run.json"
+            text = self.system.cat_file(path) if self.system.exists(path) else b""
+        try:
+            return RunRecord.from_json(without_findings(text))
+        except ValueError:
+            return None
+
+    def has(self, run_id: str, *names: str) -> bool:
+        """Whether a run has one of these files, or files in a directory of that name."""
+        with _asking(self.home):
+            return any(self.system.find(f"{self._path(run_id)}/{name}") for name in names)
+
+    def size(self, run_id: str) -> int:
+        """Bytes of all its files."""
+        with _asking(self.home):
+            return int(self.system.du(self._path(run_id)))
+
+    def remove(self, run_id: str) -> None:
+        """Deletes a run with all that it holds."""
+        with _asking(self.home):
+            self.system.rm(self._path(run_id), recursive=True)
+
+    def put_index(self, index: Path) -> None:
+        """Puts the page of all runs beside them."""
+        with _asking(self.home):
+            self.system.put_file(str(index), f"{self.root}/{index.name}")
+
+    def _path(self, run_id: str) -> str:
+        return f"{self.root}/runs/{run_id}"
+
+
+@contextmanager
+def _asking(home: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise _unreachable(home, error) from error
 
@@ -82,7 +145,7 @@ def _opened(home: str) -> tuple[Any, str]:
 
 
 def _unreachable(home: str, error: OSError) -> StoreUnreachableError:
-    scheme = home.partition("://")[0]
+    scheme = home.partition("://")[0] if is_remote(home) else "file"
     return StoreUnreachableError(
         f"EDGEKEEPER_HOME: the {scheme}:// storage could not be used ({type(error).__name__}); "
         "check its address and credentials"

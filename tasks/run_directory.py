@@ -123,7 +123,7 @@ class RunDirectory:
         """
         try:
             text = self.run_json.read_bytes()
-            return RunRecord.from_json(text if findings else _without_findings(text))
+            return RunRecord.from_json(text if findings else without_findings(text))
         except FileNotFoundError:
             raise UsageError(
                 f"run {self.run_id} has no run.json under {self.path}: it did not get that far, "
@@ -308,7 +308,7 @@ def run_ids(home: Path) -> list[str]:
     return sorted(filter(_RUN_ID.fullmatch, names), reverse=True)
 
 
-def _without_findings(text: bytes) -> str:
+def without_findings(text: bytes) -> str:
     """A record's JSON with an empty list of findings: ten thousand objects need not be made."""
     body = json.loads(text)
     if isinstance(body, dict):

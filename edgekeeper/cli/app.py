@@ -14,6 +14,7 @@ from edgekeeper.cli import (
     findings,
     plan,
     presence,
+    prune,
     quarantine,
     report,
     resolve,
@@ -70,6 +71,7 @@ app.add_typer(presence.app, name="presence", rich_help_panel=_APP)
 app.command("serve", rich_help_panel=_APP)(serve.serve)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_DAILY)
 app.command("plan", rich_help_panel=_DAILY)(plan.plan)
+app.command("prune", rich_help_panel=_DAILY)(prune.prune)
 app.command("doctor", rich_help_panel=_ONCE)(doctor.doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=_ONCE)
 app.command("backfill", rich_help_panel=_ONCE)(backfill.backfill)

@@ -45,7 +45,8 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["audit", "verify", "findings", "ack", "resolve", "report", "revert", "presence gallery",
+    ["audit", "verify", "findings", "ack", "resolve", "report", "revert", "prune", "plan",
+     "store-forever", "quarantine list", "quarantine restore", "presence gallery",
      "presence memory", "presence syncs", "serve", "doctor", "schema status", "schema apply",
      "backfill", "demo", "sandbox up", "sandbox down", "sandbox env", "sandbox seed",
      "sandbox drift"],
@@ -111,6 +112,8 @@ def test_home_is_not_taken_for_the_home_of_runs(tmp_path: Path) -> None:
         ("audit", "--allow-percent", "101"),
         ("no-such-command",),
         ("revert",),
+        ("prune",),
+        ("prune", "--keep-days", "3"),
         ("ack", "0123456789abcdef"),
         ("ack", "0123456789abcdef", "--until", "yesterday", "--reason", "why"),
         ("ack", "0123456789abcdef", "--until", "2020-01-01", "--reason", "why"),
