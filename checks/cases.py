@@ -135,7 +135,7 @@ class Cases:
         frame["edge_state"] = self.edge.ravel()[case]
         frame["object_state"] = self.object.ravel()[case]
         frame["ledger_digest"] = self._digests(memory)
-        frame["blob_named"] = self.blob_named()[memory]
+        frame["blob_named"] = self._blob_named(memory)
         for part in (self.edges, self.objects, self.hashes):
             frame = pd.concat([frame, part.reindex(case).reset_index(drop=True)], axis=1)
         return frame
@@ -153,8 +153,11 @@ class Cases:
 
     def blob_named(self) -> NDArray[np.object_]:
         """The pathname that each memory's blob edge names, or null, shape (memories,)."""
-        slot = SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
-        cases = np.arange(len(self.memories)) * WIDTH + slot
+        return self._blob_named(np.arange(len(self.memories)))
+
+    def _blob_named(self, memory: NDArray[np.intp]) -> NDArray[np.object_]:
+        """The same of some memories."""
+        cases = memory * WIDTH + SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
         named: NDArray[np.object_] = self.edges["named"].reindex(cases).to_numpy(dtype=object)
         return named
 

@@ -4,7 +4,7 @@ Every array has the shape (memories, 3), one column per store in the order of ``
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -85,6 +85,12 @@ class Replicas:
             doubted=_flags(outcome.isin(["differed", "gone"])),
         )  # fmt: skip
 
+    def of_memories(self, memories: NDArray[np.intp]) -> Self:
+        """The same of some memories alone."""
+        return replace(
+            self, **{each.name: getattr(self, each.name)[memories] for each in fields(self)}
+        )
+
     def read(self) -> Flags:
         """Whose bytes were read in this run."""
         return known(self.sha256)
@@ -136,6 +142,8 @@ def attach(findings: pd.DataFrame, replicas: Replicas) -> pd.DataFrame:
     the replicas in other stores.
     """
     memory, slot = np.divmod(findings["case"].to_numpy(dtype=np.int64), WIDTH)
+    about, memory = np.unique(memory, return_inverse=True)
+    replicas = replicas.of_memories(about)  # of a night's memories hardly any has a finding
     asset = np.isin(slot, ASSET_SLOTS)
     place = np.where(asset, np.searchsorted(ASSET_SLOTS, slot), 0)
     at = (memory, place)

@@ -14,6 +14,7 @@ Keys = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 _UUID_LENGTH = 36
 _DASHES = (8, 13, 18, 23)
 _DIGITS = [place for place in range(_UUID_LENGTH) if place not in _DASHES]
+_CANONICAL = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _NOT_HEX = 255
 _NIBBLES = np.full(256, _NOT_HEX, dtype=np.uint8)
 _NIBBLES[list(b"0123456789abcdef")] = range(16)
@@ -44,6 +45,13 @@ def memory_keys(ids: Any) -> Keys:
     for place in np.flatnonzero(~good):
         high[place], low[place] = key_of_memory_id(ids[int(place)].as_py())
     return high, low
+
+
+def canonical_uuids(ids: Any) -> npt.NDArray[np.bool_]:
+    """``is_canonical_uuid`` of each of a pyarrow array of strings; False of null."""
+    canonical = pc.fill_null(pc.match_substring_regex(ids, _CANONICAL), fill_value=False)
+    found: npt.NDArray[np.bool_] = canonical.to_numpy(zero_copy_only=False)
+    return found
 
 
 def unkeyed(schema: pa.Schema) -> pa.Schema:

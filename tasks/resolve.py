@@ -21,15 +21,13 @@ from checks.model import Artifact, Backend
 from checks.normal import (
     BlobAddress,
     LocationProblem,
-    icp_memory_id,
-    is_canonical_uuid,
     is_ignored,
     is_uuid,
     leading_segment,
 )
 from checks.row_values import displaced, row_problems
-from tasks.blob_names import pathnames
-from tasks.join_keys import memory_keys, text_keys
+from tasks.blob_names import icp_memory_ids, pathnames
+from tasks.join_keys import canonical_uuids, memory_keys, text_keys
 from tasks.partitions import PartitionWriter, partition_path, read_partition
 
 _KEY = ["key_hi", "key_lo"]
@@ -144,9 +142,10 @@ def ledger_part(
                 named[place] = pathname
             elif pathname is not LocationProblem.NULL or present[place]:
                 problems[place] = pathname.value
-    for place in np.flatnonzero((edges["backend"] == Backend.ICP) & edges["location"].notna()):
-        named[place] = icp_memory_id(locations[place])
-        problems[place] = None if named[place] else LocationProblem.UNPARSEABLE.value
+    places = np.flatnonzero((edges["backend"] == Backend.ICP) & edges["location"].notna())
+    named[places] = icp_memory_ids(locations[places])
+    nameless = [place for place in places if named[place] is None]
+    problems[nameless] = LocationProblem.UNPARSEABLE.value
     return edges.assign(
         named=pd.array(named, dtype="str"),
         location_problem=pd.array(problems, dtype="str"),
@@ -379,10 +378,8 @@ def _set_aside(
 
 
 def _canonical(ids: pd.Series) -> pd.Series:
-    """Which ids are canonical UUIDs; a memory's id stands in several rows and is read once."""
-    places, different = pd.factorize(ids)
-    canonical = np.fromiter(map(is_canonical_uuid, _plain(different.to_series())), dtype=bool)
-    return pd.Series(canonical[places], index=ids.index, dtype=bool)
+    """Which ids are canonical UUIDs."""
+    return pd.Series(canonical_uuids(pa.array(ids, pa.string())), index=ids.index, dtype=bool)
 
 
 def _odd(frame: pd.DataFrame, artifact: pd.Series | None, backend: pd.Series | str) -> pd.DataFrame:

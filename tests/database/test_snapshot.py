@@ -12,10 +12,16 @@ import pytest
 from checks.columns import BLOB_REFERENCES, LEDGER, NEON_INVENTORY
 from checks.errors import SchemaError
 from checks.model import StoreState
-from checks.normal import BlobAddress, key_of_memory_id, key_of_text
-from tasks.blob_names import pathnames
+from checks.normal import (
+    BlobAddress,
+    icp_memory_id,
+    is_canonical_uuid,
+    key_of_memory_id,
+    key_of_text,
+)
+from tasks.blob_names import icp_memory_ids, pathnames
 from tasks.database import Connection, connect
-from tasks.join_keys import memory_keys
+from tasks.join_keys import canonical_uuids, memory_keys
 from tasks.partitions import partition_files
 from tasks.schema import apply_schema
 from tasks.snapshot import Snapshot, reread, take_snapshot
@@ -292,5 +298,21 @@ URLS: Callable[[], list[str | None]] = lambda: [  # noqa: E731
 
 def test_the_quick_way_to_a_pathname_gives_what_the_rule_gives() -> None:
     for address in (ADDRESS, BlobAddress("AbC123", "127.0.0.1:8080")):
-        urls = [*URLS(), "http://127.0.0.1:8080/a/b", "http://127.0.0.1:80800/a"]
-        assert pathnames(address, urls) == [address.pathname(url, bare=False) for url in urls]
+        urls = [*URLS(), "http://127.0.0.1:8080/a/b", "http://127.0.0.1:80800/a", "a" * 951, "a//b",
+                "../a", "/a", "note:1.txt", "a\nb", "a\n", "ä/b", " a", "//a", "file:a"]  # fmt: skip
+        for bare in (False, True):
+            expected = [address.pathname(url, bare=bare) for url in urls]
+            assert pathnames(address, urls, bare=bare) == expected
+            assert pathnames(address, [*urls, "\ud800"], bare=bare)[:-1] == expected
+
+
+def test_whole_columns_are_read_as_one_id_is() -> None:
+    locations = [None, "", "icp://a/b", "icp://a/b/c", "icp:///b", "icp://a/", "icp://a\n/b\n", "ICP://a/b",
+                 "xicp://a/b", "icp://ä/ö"]  # fmt: skip
+    assert icp_memory_ids(locations) == [icp_memory_id(each) for each in locations]
+    assert icp_memory_ids([*locations, "\ud800"])[:-1] == [
+        icp_memory_id(each) for each in locations
+    ]
+    ids = ["ABCDEF00-0000-4000-8000-00000000000A", "x", "", "é" * 18, "00000000-0000-0000-0000-000000000001",
+           "00000000-0000-0000-0000-000000000001\n", "00000000-0000-0000-0000-00000000000\uff11"]  # fmt: skip
+    assert canonical_uuids(pa.array(ids)).tolist() == [is_canonical_uuid(each) for each in ids]

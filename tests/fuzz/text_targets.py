@@ -34,6 +34,7 @@ def examine_name(data: bytes) -> str:
     bare = address.pathname(text, bare=True)
     _owned_is_ours(address, text)
     assert pathnames(address, [text]) == [found]
+    assert pathnames(address, [text], bare=True) == [bare]
     for name in (found, bare):
         if not isinstance(name, LocationProblem):
             _is_a_name(address, name)
