@@ -25,6 +25,8 @@ _KB_PER_MB = 1024
 WHOLE = "the whole command"
 #: Milliseconds that are added to every request.
 LATENCIES = (30, 100)
+#: With more memories than these only the audit itself is measured: ic-py would need an hour.
+_MOST_BESIDE = 200_000
 #: Requests of a listing that can be under way at once: a page of the blob store names the next one,
 #: and the sandbox's settings let so many go to the canister.
 AT_ONCE = {"vercel-blob": 1, "icp-canister": 32}
@@ -84,14 +86,16 @@ def audited(directory: Path, *options: str) -> Audited:
 def prepared(scale: Scale) -> Iterator[Round]:
     """A seeded sandbox."""
     with seeded_sandbox(scale.memories, scale.directory) as sandbox:
-        yield lambda: _round(sandbox)
+        yield lambda: _round(sandbox, alone=scale.memories > _MOST_BESIDE)
 
 
-def _round(sandbox: Path) -> list[Measurement]:
-    """The audit and what it is beside, and then the audit with slower stores."""
+def _round(sandbox: Path, *, alone: bool) -> list[Measurement]:
+    """The audit and, unless it is to be ``alone``, its peers and the audit of slower stores."""
     done = audited(sandbox)
     measured = [_whole(done, 0)]
     measured += [_part(done, part, stages) for part, stages in _PARTS.items()]
+    if alone:
+        return measured
     by_stage = {stages[0]: part for part, stages in _PARTS.items()}
     for stage, peer in peers(sandbox).items():
         part = by_stage[stage]

@@ -18,13 +18,13 @@ import psycopg
 from psycopg import sql
 
 from benchmarks import rclone, reladiff
-from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Scale, missing
+from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Rounds, Scale, missing
 from benchmarks.collection import ADDRESS, NOW, PLACES, memories, rows
 from benchmarks.drift import in_ledger, in_store, in_stores, with_drift
 from benchmarks.loading import EDGE, copy_in, load_ledger
 from benchmarks.processes import module, tell
 from benchmarks.sandboxes import empty_sandbox, postgres_cpu
-from benchmarks.tables import side_by_side
+from benchmarks.tables import middle, number, side_by_side
 from checks.cases import View, build
 from checks.columns import BLOB_REFERENCES, CHECKED, LEDGER
 from checks.judge import judge
@@ -207,6 +207,15 @@ def view() -> View:
     return View(stores, NOW, NOW - timedelta(minutes=30), NOW - timedelta(hours=1))
 
 
+def table(rounds: Rounds) -> str:
+    """All ways side by side, edgekeeper's stages, and how many differences were found."""
+    stages = ", ".join(f"{name} {number(middle([each[0] for each in rounds], name), 1)} s"
+                       for name in rounds[0][0].also if name != "findings")  # fmt: skip
+    found = {f"{one.also['findings']:,.0f}" for one in rounds[0] if one.rows == rounds[0][0].rows}
+    beside = f"Differences found, by edgekeeper and reladiff: {' and '.join(sorted(found))}."
+    return f"{side_by_side('edges')(rounds)}\nOf edgekeeper's time: {stages}. {beside}\n"
+
+
 def main() -> None:
     """Compares the ledger at a URL with spooled inventories, and tells what that took."""
     url, spools, partitions = sys.argv[1:]
@@ -227,7 +236,7 @@ BENCHMARK = Benchmark(
     "--size-only* compares two local directories, the blobs as the ledger has them and as they "
     "are; its rows are files, a quarter of the edges.",
     prepared,
-    side_by_side("edges"),
+    table,
 )
 
 if __name__ == "__main__":

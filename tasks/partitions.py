@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_PARTITION = 250_000
-_BUFFERED_ROWS = 16_384
+#: Rows that wait in memory until they are written, those of all partitions together; and how many
+#: of one are worth writing at once.
+_BUFFERED_ROWS, _FEWEST_ROWS = 131_072, 1_024
 #: Few values, often repeated: worth a dictionary in the file.
 DICTIONARY = ("memory_type", "artifact", "backend", "sync_state", "source", "capsule_id", "kind")
 
@@ -79,6 +81,7 @@ class PartitionWriter:
         self._schema = schema
         self._buffers: list[list[Any]] = [[] for _ in range(partitions)]
         self._rows = [0] * partitions
+        self._most = max(_FEWEST_ROWS, _BUFFERED_ROWS // partitions)
         dictionary = [name for name in DICTIONARY if name in schema.names]
         self._writers = [
             pq.ParquetWriter(
@@ -128,7 +131,7 @@ class PartitionWriter:
     def _add(self, number: int, table: Any) -> None:
         self._buffers[number].append(table)
         self._rows[number] += table.num_rows
-        if self._rows[number] >= _BUFFERED_ROWS:
+        if self._rows[number] >= self._most:
             self._flush(number)
 
     def _flush(self, number: int) -> None:
