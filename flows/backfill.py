@@ -6,9 +6,9 @@ from typing import Any
 from checks.errors import StoreError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
+from flows.clusters import abreast
 from flows.engine import flow, name_run, task
 from flows.spread import spread_over
-from flows.task_runners import abreast
 from tasks import audit, filling, observe, publish, rolling
 from tasks.lease import Fence
 from tasks.settings import byte_budget, load_settings
@@ -21,7 +21,7 @@ fill = task(filling.fill)
 close = task(filling.close, name="report")
 
 
-@flow("backfill")
+@flow("backfill", spreads=True)
 def backfill(
     hash_content: bool = False,  # noqa: FBT001, FBT002 - a deployment's parameter
     batch: int = 5_000,
@@ -44,7 +44,7 @@ def backfill(
     options = audit.AuditOptions(repair=RepairPolicy.LEDGER, verify_budget=budget)
     resume = None if restart else audit.unfinished(settings, audit.BACKFILL)
     beginning = audit.under_way(
-        settings, options, resume, flow=audit.BACKFILL, abreast=abreast()
+        settings, options, resume, flow=audit.BACKFILL, abreast=abreast(settings)
     )  # fmt: skip
     with beginning as (run, fence):
         name_run(run.run_id)

@@ -31,7 +31,7 @@ from prefect.tasks import Task
 from checks.notices import sentence
 from checks.run import SCHEMA, RunRecord
 from flows import artifacts, server
-from flows.task_runners import AsConfigured, task_runner
+from flows.task_runners import AsConfigured, threads
 from tasks.audit import AuditRun
 from tasks.log import mask
 from tasks.settings import load_settings
@@ -44,8 +44,10 @@ R = TypeVar("R")
 logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)
 
 
-def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+def flow(name: str, *, spreads: bool = False) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """A Prefect flow called ``name``; :func:`name_run` names its runs.
+
+    ``spreads``: its tasks run where ``EDGEKEEPER_TASK_RUNNER`` says, else on threads here.
 
     One that gives a run's record leaves artifacts of it, and ends in a state that is named after
     its status: Clean, Drift or Inconclusive.
@@ -74,7 +76,7 @@ def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
             persist_result=False,  # a run's record is family data: it stays in the run directory
             validate_parameters=True,
             log_prints=False,
-            task_runner=cast("TaskRunner[Any]", AsConfigured()),
+            task_runner=cast("TaskRunner[Any]", AsConfigured()) if spreads else threads(),
         )(ended)
 
     return decorate
@@ -147,9 +149,8 @@ def run_flow(flow: Flow[..., R], **parameters: Any) -> R:
     What the flow raises is raised here. Raises ServerError where the temporary server does not
     start, SettingsError where the task runner of the settings can't be had.
     """
-    configured = load_settings()
-    runnable = flow.with_options(task_runner=task_runner(configured))
-    url = server.api_url(configured.home_path())
+    runnable = flow.with_options(task_runner=flow.task_runner.duplicate())
+    url = server.api_url(load_settings().home_path())
     settings = (
         {} if url is None else {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     )

@@ -10,9 +10,9 @@ from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.artifacts import Progress
+from flows.clusters import abreast
 from flows.engine import flow, name_run, task
 from flows.spread import quality_checks, spread_over
-from flows.task_runners import abreast
 from tasks import (
     audit,
     content_repair,
@@ -42,7 +42,7 @@ mend = task(content_repair.mend, name="repair")
 close = task(publish.close, name="report")
 
 
-@flow("nightly-audit")
+@flow("nightly-audit", spreads=True)
 def nightly_audit(
     repair: str = "none",
     verify: str | None = None,
@@ -77,7 +77,7 @@ def nightly_audit(
     expected = (
         None if resume else forecasting.within_quota(settings, options, over_quota=over_quota)
     )
-    with audit.under_way(settings, options, resume, abreast=abreast()) as (run, fence):
+    with audit.under_way(settings, options, resume, abreast=abreast(settings)) as (run, fence):
         name_run(run.run_id)
         forecasting.keep(run, expected)
         progress = Progress(run.flow)
@@ -123,11 +123,13 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
         Backend.ICP: icp.result(),
     }
     progress.reached(50, "bringing rows, objects and edges together")
-    quality = quality_checks(run, facts)
+    # Workers that check tables would not read, while the minutes for reading run: they come later.
+    early = quality_checks(run, facts) if run.abreast == 1 else []
 
     left_over = resolve(run, facts)
     progress.reached(60, "reading bytes within the budget")
     reading = verify_bytes(run, facts, reports, None, spread_over(run))
+    quality = early or quality_checks(run, facts)
     progress.reached(75, "comparing and confirming")
     seen = observe.Seen(facts, observe.after_reading(reports, reading))
     conclusions = _compared(run, left_over, seen)

@@ -9,7 +9,6 @@ import os
 import re
 from typing import Any, cast
 
-from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from checks.errors import SettingsError
@@ -17,9 +16,8 @@ from tasks.settings import Settings, load_settings
 
 #: Of a thread pool: enough for three listings beside partitions on as many cores as are usual.
 THREADS = 8
-#: How long a scheduler may take to answer, and then to have a worker.
+#: How long a scheduler may take to answer.
 ANSWER_SECONDS = 20
-WORKERS_SECONDS = 60
 #: Ray asks nobody home, and says nothing on a terminal.
 _OF_DASK = re.compile(r"distributed\b|prefect\.task_runner\.dask")
 _QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
@@ -37,6 +35,11 @@ class AsConfigured(ThreadPoolTaskRunner):  # type: ignore[type-arg] # it is not 
         return ThreadPoolTaskRunner, (THREADS,)
 
 
+def threads() -> TaskRunner[Any]:
+    """Threads of the flow's own process."""
+    return cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=THREADS))
+
+
 def task_runner(settings: Settings) -> TaskRunner[Any]:
     """The task runner that the setting asks for: threads, or a cluster's.
 
@@ -44,7 +47,7 @@ def task_runner(settings: Settings) -> TaskRunner[Any]:
     """
     kind, _, address = settings.task_runner.partition(":")
     if kind == "threads":
-        return ThreadPoolTaskRunner(max_workers=THREADS)
+        return threads()
     try:
         return _dask(address) if kind == "dask" else _ray(address)
     except ImportError as error:
@@ -76,36 +79,3 @@ def _ray(address: str) -> TaskRunner[Any]:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     own = {} if address else {"include_dashboard": False}
     return cast("TaskRunner[Any]", RayTaskRunner(address=address or None, init_kwargs=quiet | own))
-
-
-def abreast() -> int:
-    """How many tasks of the flow run that this is called in may be under way at the same time.
-
-    1 where they run on threads, or outside of any flow run. Raises SettingsError where a cluster
-    does not answer, or has no worker.
-    """
-    context = FlowRunContext.get()
-    runner = context.task_runner if context else None
-    kind = type(runner).__name__
-    if kind == "DaskTaskRunner":
-        return _dask_threads(runner)
-    return _ray_cores() if kind == "RayTaskRunner" else 1
-
-
-def _dask_threads(runner: Any) -> int:
-    try:
-        client = runner.client
-        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
-        return sum(client.nthreads().values())
-    except OSError as error:  # a time-out is one
-        raise SettingsError(
-            "EDGEKEEPER_TASK_RUNNER: the Dask cluster can't be used "
-            f"({str(error) or type(error).__name__}). Start its scheduler and a worker, or use "
-            "threads"
-        ) from error
-
-
-def _ray_cores() -> int:
-    import ray  # noqa: PLC0415 - an extra
-
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -1,10 +1,11 @@
 """What is set up so that it works and is not safe: said by ``doctor``, each with what to do."""
 
+import os
 import stat
 from pathlib import Path
 
 from tasks.conninfo import checks_server, parameters_of
-from tasks.settings import Settings, variable
+from tasks.settings import Settings, is_loopback, variable
 from tasks.stores.icp.identity import path_of
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -19,6 +20,7 @@ def precautions(settings: Settings, env_file: Path = Path(".env")) -> list[str]:
         _readable_by_others(variable("identity_pem"), "the file it names", key),
         _readable_by_others(str(env_file), "it", env_file),
         *(_unchecked_server(settings, field) for field in _DATABASE_FIELDS),
+        _plain_cluster(settings),
     ]
     return [sentence for sentence in found if sentence is not None]
 
@@ -34,6 +36,19 @@ def _readable_by_others(name: str, what: str, path: Path | None) -> str | None:
     return (
         f"{name}: others on this machine may use {what} (mode {stat.S_IMODE(mode):04o}). Let only "
         f"its owner: chmod 600"
+    )
+
+
+def _plain_cluster(settings: Settings) -> str | None:
+    """That the settings would go to a cluster's workers for all on its network to read."""
+    kind, _, address = settings.task_runner.partition(":")
+    url = address if "://" in address else f"tcp://{address}"
+    safe = url.startswith("tls://") if kind == "dask" else os.environ.get("RAY_USE_TLS") == "1"
+    if not address or address == "auto" or safe or is_loopback(url):
+        return None
+    return (
+        f"{variable('task_runner')}: the settings, secrets among them, go to the workers without "
+        "TLS, and whoever reaches the scheduler can have it run anything. See docs/cluster.md"
     )
 
 

@@ -281,8 +281,17 @@ class Settings(BaseSettings):
     @field_validator("task_runner")
     @classmethod
     def _is_runner(cls, value: str) -> str:
-        if not re.fullmatch(r"threads|(?:dask|ray)(?::.+)?", value):
+        known = re.fullmatch(r"threads|(?:dask|ray)(?::(?P<address>[^\s\\@]+))?", value)
+        if known is None:
             raise ValueError("it is none of threads, dask, dask:<address>, ray, ray:<address>")
+        address = known["address"] or ""
+        try:
+            parts = urlsplit(address if "://" in address else f"tcp://{address}")
+            usable = not address or (bool(parts.hostname) and parts.port != 0)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("its address is none of the form host:port or scheme://host:port")
         return value
 
     @field_validator("verify_budget", mode="before")

@@ -7,7 +7,7 @@ import pytest
 from damaged_sandbox import Audited, Hook
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import engine, server
+from flows import engine, server, task_runners
 from flows import nightly_audit as audits
 from tasks import run_directory
 from tasks.settings import Settings
@@ -52,7 +52,7 @@ def through_prefect(
     with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
         patch.setenv("PREFECT_API_URL", url)
         patch.setattr(server, "_begun", [])  # whatever server another test has begun
-        for module in (engine, audits):
+        for module in (engine, task_runners, audits):
             patch.setattr(module, "load_settings", lambda: settings)
         for stage, hook in before.items():
             name = _FIRST[stage]

@@ -74,6 +74,8 @@ def test_a_setting_that_is_missing_is_one_line_and_nothing_is_started(tmp_path: 
         ("BLOB_READ_WRITE_TOKEN", "notatokenbutsecret"),
         ("DATABASE_URL", "mysql://app:hunter2hunter2@db/app"),
         ("EDGEKEEPER_TASK_RUNNER", "celery"),
+        ("EDGEKEEPER_TASK_RUNNER", "dask:tls://[hunter2hunter2"),
+        ("EDGEKEEPER_TASK_RUNNER", "ray:ray://app:hunter2hunter2@head:10001"),
         ("EDGEKEEPER_VERIFY_BUDGET", "many"),
         ("CANISTER_ID_BACKEND", "NOT-A-CANISTER"),
         ("IC_URL", "http://example.org"),

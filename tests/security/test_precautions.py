@@ -51,6 +51,22 @@ def test_settings_in_a_file_that_others_may_read_are_warned_of(tmp_path: Path) -
     assert warnings(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("runner", "safe"),
+    [
+        ("threads", True), ("dask", True), ("ray", True), ("dask:127.0.0.1:8786", True),
+        ("dask:tls://far.example:8786", True), ("dask:tcp://far.example:8786", False),
+        ("dask:far.example:8786", False), ("ray:ray://far.example:10001", False),
+    ],
+)  # fmt: skip
+def test_settings_that_go_to_a_cluster_without_tls_are_warned_of(
+    runner: str, *, safe: bool, tmp_path: Path
+) -> None:
+    said = warnings(tmp_path, task_runner=runner)
+    assert bool(said) is not safe
+    assert all("EDGEKEEPER_TASK_RUNNER" in sentence for sentence in said)
+
+
 @pytest.mark.parametrize("query", ["", "?sslmode=require"])
 @pytest.mark.parametrize("field", ["database_url", "database_url_unpooled"])
 def test_a_database_that_nobody_checks_is_warned_of(query: str, field: str, tmp_path: Path) -> None:

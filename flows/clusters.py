@@ -1,0 +1,185 @@
+"""Whether a cluster's workers are fit for a run: asked of each before anything begins.
+
+A worker that lacks something would fail in the middle of a night, or worse: write into a directory
+of its own. ``doctor`` asks the same.
+"""
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any, Protocol
+
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL
+
+from checks.errors import SettingsError
+from flows import task_runners
+from tasks import run_directory
+from tasks.examination import FAILURE, OK, Check
+from tasks.fitness import lacks
+from tasks.run_directory import atomic
+from tasks.settings import Settings
+
+#: How long a scheduler may take to have a worker, and a worker to answer.
+WORKERS_SECONDS = 90.0
+DOCTOR_SECONDS = 10.0
+_VARIABLE = "EDGEKEEPER_TASK_RUNNER"
+_START = "Start its scheduler and a worker, or use threads"
+#: Gives what keeps a process from doing parts of a run, None where nothing does.
+Question = Callable[..., str | None]
+
+
+class Cluster(Protocol):
+    """A scheduler and its workers."""
+
+    def abreast(self, patience: float) -> int:
+        """How many tasks its workers do at the same time; the first may take ``patience`` s."""
+        ...
+
+    def ask(self, question: Question, *values: Any) -> Mapping[str, str | None]:
+        """What each process of the cluster answers, by its name."""
+        ...
+
+
+class Dask:
+    """A Dask cluster, as a client of its own scheduler sees it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def abreast(self, patience: float) -> int:
+        """The threads of all workers. Raises TimeoutError where no worker comes."""
+        self._client.wait_for_workers(1, timeout=patience)
+        return sum(self._client.nthreads().values())
+
+    def ask(self, question: Question, *values: Any) -> Mapping[str, str | None]:
+        """What each worker answers; one that could not even be asked says why."""
+        said = self._client.run(question, *values, on_error="return")
+        return {name: _said(answer) for name, answer in said.items()}
+
+
+class Ray:
+    """The Ray cluster that this process is connected to."""
+
+    def abreast(self, patience: float) -> int:  # noqa: ARG002 - what is connected has a node
+        """The cores of all nodes."""
+        import ray  # noqa: PLC0415 - an extra
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def ask(self, question: Question, *values: Any) -> Mapping[str, str | None]:
+        """What a process on each node answers; one that could not even be asked says why."""
+        import ray  # noqa: PLC0415 - an extra
+        from ray.util.scheduling_strategies import (  # noqa: PLC0415
+            NodeAffinitySchedulingStrategy,
+        )
+
+        asked = ray.remote(num_cpus=0, max_retries=0)(question)
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        answers = {
+            node["NodeManagerHostname"]: asked.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(*values)
+            for node in nodes
+        }
+        return {name: _said(_got(answer)) for name, answer in answers.items()}
+
+
+def _got(answer: Any) -> Any:
+    import ray  # noqa: PLC0415 - an extra
+
+    try:
+        return ray.get(answer, timeout=WORKERS_SECONDS)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it keeps that node from working
+        return error
+
+
+def _said(answer: Any) -> str | None:
+    """An answer, where it is an error what it says."""
+    if isinstance(answer, ImportError):
+        return f"edgekeeper is not installed there ({answer})"
+    if isinstance(answer, BaseException):
+        return f"{type(answer).__name__}: {answer}"
+    return None if answer is None else str(answer)
+
+
+def abreast(settings: Settings) -> int:
+    """How many tasks of the flow run that this is called in may be under way at the same time.
+
+    1 where they run on threads, or outside of any flow run.
+
+    Raises SettingsError where a cluster does not answer, or one of its workers is not fit for runs
+    under these settings.
+    """
+    context = FlowRunContext.get()
+    runner: Any = context.task_runner if context else None
+    kind = type(runner).__name__
+    if kind not in ("DaskTaskRunner", "RayTaskRunner"):
+        return 1
+    with _told():
+        cluster: Cluster = Dask(runner.client) if kind == "DaskTaskRunner" else Ray()
+        number = cluster.abreast(WORKERS_SECONDS)
+        unfit = _unfit(cluster, settings, PREFECT_API_URL.value())
+    if unfit:
+        raise SettingsError(f"{_VARIABLE}: {unfit}")
+    return number
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raises SettingsError for whatever error a cluster's client has where nobody answers."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # a time-out is an OSError
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SettingsError(f"{_VARIABLE}: the cluster can't be used ({why}). {_START}") from error
+
+
+def _unfit(cluster: Cluster, settings: Settings, api: str | None) -> str | None:
+    """What keeps the workers from doing parts of runs, None where nothing does.
+
+    A file is put into the home while they are asked: who sees it shares the directory.
+    """
+    home = run_directory.local_home(settings.home)
+    probe = home / f".shared-{os.getpid()}"
+    with atomic(probe):
+        pass
+    try:
+        answers = cluster.ask(
+            lacks, str(probe), metadata.version("edgekeeper"), api, platform.node()
+        )
+    finally:
+        probe.unlink(missing_ok=True)
+    problems = [f"{name}: {problem}" for name, problem in answers.items() if problem]
+    if not problems:
+        return None
+    return f"{len(problems)} of {len(answers)} workers can't work for this run; {problems[0]}"
+
+
+def examine(settings: Settings) -> list[Check]:
+    """What ``doctor`` says of the task runner: nothing of threads."""
+    kind, _, address = settings.task_runner.partition(":")
+    if kind == "threads":
+        return []
+    try:
+        runner = task_runners.task_runner(settings)
+        if not address:
+            return [Check("task runner", OK, f"{kind} on this machine's cores is installed")]
+        with _told(), runner as started:
+            cluster: Cluster = Dask(_client(started)) if kind == "dask" else Ray()
+            number = cluster.abreast(DOCTOR_SECONDS)
+            unfit = _unfit(cluster, settings, os.environ.get("PREFECT_API_URL"))
+    except SettingsError as error:
+        detail, _, remedy = str(error).removeprefix(f"{_VARIABLE}: ").rpartition(". ")
+        return [Check("task runner", FAILURE, detail or str(error), remedy or _START)]
+    if unfit:
+        return [
+            Check("task runner", FAILURE, unfit, "mend the workers that are named: docs/cluster.md")
+        ]
+    return [Check("task runner", OK, f"{kind} answers, with room for {number} tasks")]
+
+
+def _client(runner: Any) -> Any:
+    return runner.client
