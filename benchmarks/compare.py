@@ -211,7 +211,8 @@ def table(rounds: Rounds) -> str:
     """All ways side by side, edgekeeper's stages, and how many differences were found."""
     stages = ", ".join(f"{name} {number(middle([each[0] for each in rounds], name), 1)} s"
                        for name in rounds[0][0].also if name != "findings")  # fmt: skip
-    found = {f"{one.also['findings']:,.0f}" for one in rounds[0] if one.rows == rounds[0][0].rows}
+    counted = [one for one in rounds[0] if one.rows == rounds[0][0].rows]
+    found = {f"{one.also['findings']:,.0f}" for one in counted if "findings" in one.also}
     beside = f"Differences found, by edgekeeper and reladiff: {' and '.join(sorted(found))}."
     return f"{side_by_side('edges')(rounds)}\nOf edgekeeper's time: {stages}. {beside}\n"
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
-from time import perf_counter
+from time import perf_counter, process_time
 from uuid import UUID
 
 import pandas as pd
@@ -16,7 +16,7 @@ from psycopg.rows import DictRow, dict_row
 from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Rounds, Scale
 from benchmarks.collection import memories, rows
 from benchmarks.loading import copy_in, load_ledger
-from benchmarks.sandboxes import empty_sandbox
+from benchmarks.sandboxes import empty_sandbox, postgres_cpu
 from benchmarks.tables import markdown, middle, number, ratio
 from checks.columns import LEDGER
 from sandbox.directory import SandboxDirectory
@@ -42,7 +42,7 @@ def prepared(scale: Scale) -> Iterator[Round]:
             galleries = _make_galleries(conn, scale.memories)
             conn.execute(_DESIGN.read_bytes())
             sources = find_sources(conn)
-        yield lambda: asyncio.run(_round(url, sources, galleries, scale.memories))
+        yield lambda: asyncio.run(_round(sandbox, sources, galleries, scale.memories))
 
 
 def _make_galleries(conn: Connection, count: int) -> list[str]:
@@ -67,18 +67,21 @@ def _make_galleries(conn: Connection, count: int) -> list[str]:
 
 
 async def _round(
-    url: str, sources: Sources, galleries: Sequence[str], count: int
+    sandbox: Path, sources: Sources, galleries: Sequence[str], count: int
 ) -> list[Measurement]:
     """The same galleries asked for in both ways, over a connection as the API's."""
     chosen = random.sample(galleries, min(_GALLERIES, len(galleries)))
     opened = await AsyncConnection.connect(
-        url, autocommit=True, prepare_threshold=None, row_factory=dict_row
+        SandboxDirectory.of(sandbox).database_url,
+        autocommit=True,
+        prepare_threshold=None,
+        row_factory=dict_row,
     )
     async with opened as conn:
         for name in ("storage_edges", "gallery_items"):  # as warm as a database in use is
             await conn.execute(f"SELECT count(*) FROM {name}")  # noqa: S608
         return [
-            await _asked(f"{count:,} memories", way, ask, chosen)
+            await _asked(f"{count:,} memories", way, ask, chosen, lambda: postgres_cpu(sandbox))
             for way, ask in _ways(conn, sources)
         ]
 
@@ -96,13 +99,20 @@ def _ways(conn: AsyncConnection[DictRow], sources: Sources) -> Iterator[tuple[st
         assert row["total_memories"] == ITEMS
         return row
 
+    async def nothing(_gallery: str) -> object:
+        return await (await conn.execute("SELECT 1")).fetchone()
+
     yield OURS, ours
+    yield "`SELECT 1`, as a measure of the machine", nothing
     yield "the design document's view", of_the_document
 
 
-async def _asked(case: str, way: str, ask: Ask, galleries: Sequence[str]) -> Measurement:
-    """Asks one after the other, so many as there is time for."""
+async def _asked(
+    case: str, way: str, ask: Ask, galleries: Sequence[str], served: Callable[[], float]
+) -> Measurement:
+    """Asks one after the other, so many as there is time for; seconds are those of one question."""
     took: list[float] = []
+    own, others = process_time(), served()
     for gallery in galleries:
         if sum(took) > _ENOUGH and len(took) >= _FEWEST:
             break
@@ -111,7 +121,8 @@ async def _asked(case: str, way: str, ask: Ask, galleries: Sequence[str]) -> Mea
         took.append(perf_counter() - began)
     marks = quantiles(took, n=20)
     also = {"p50": 1000 * marks[9], "p95": 1000 * marks[18], "asked": float(len(took))}
-    return Measurement(case, way, sum(took) / len(took), rows=ITEMS, also=also)
+    own, others = ((process_time() - own) / len(took), (served() - others) / len(took))
+    return Measurement(case, way, sum(took) / len(took), own, others, ITEMS, None, also)
 
 
 def table(rounds: Rounds) -> str:
@@ -121,9 +132,12 @@ def table(rounds: Rounds) -> str:
         some = [each[place] for each in rounds]
         asked = number(middle(some, "asked"))
         times = [number(middle(some, name), 2) for name in ("p50", "p95")]
-        beside = "" if first.way == OURS else number(1 / (ratio(rounds, place) or 1))
-        lines.append([first.case, first.way, asked, *times, beside])
-    return markdown(["ledger", "by", "asked", "p50 ms", "p95 ms", "times as long"], lines)
+        longer = 1 / (ratio(rounds, place) or 1)
+        beside = "" if first.way == OURS else number(longer, 0 if longer > 1 else 2)
+        cpu = number(1000 * (middle(some, "all_cpu") or 0), 2)
+        lines.append([first.case, first.way, asked, *times, cpu, beside])
+    heads = ["ledger", "by", "asked", "p50 ms", "p95 ms", "CPU ms", "times as long"]
+    return markdown(heads, lines)
 
 
 BENCHMARK = Benchmark(
