@@ -170,6 +170,7 @@ def test_workers_killed_in_the_middle_of_their_work_change_nothing(
     assert outcome == audits.alone
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("ray")
 def test_a_ray_cluster_finds_it_too_and_outlives_a_killed_worker(audits: Audits) -> None:
     killed: list[int] = []
