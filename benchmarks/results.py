@@ -25,6 +25,7 @@ def circumstances() -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 1),
+        "niceness": os.nice(0),
     }
 
 
@@ -67,12 +68,10 @@ def write_page(path: Path, benchmarks: Sequence[Benchmark], results: Results) ->
 def _told(entry: Mapping[str, Any], rounds: int) -> str:
     """The circumstances as a sentence."""
     at = datetime.fromisoformat(entry["at"])
-    busy = entry["load_before"] > 0.5  # noqa: PLR2004
-    beside = (
-        f"beside other work (load {entry['load_before']})"
-        if busy
-        else "that had nothing else to do"
-    )
+    beside = "that had nothing else to do"
+    if entry["load_before"] > 0.5:  # noqa: PLR2004
+        first = "with priority over" if entry["niceness"] < 0 else "beside"
+        beside = f"{first} other work (load {entry['load_before']})"
     return (
         f"{entry['memories']:,} memories, {at:%d %B %Y}, {entry['cores']} cores "
         f"({entry['machine']}, Python {entry['python']}) {beside}, medians of {rounds} "
