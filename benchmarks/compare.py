@@ -211,9 +211,9 @@ def table(rounds: Rounds) -> str:
     """All ways side by side, edgekeeper's stages, and how many differences were found."""
     stages = ", ".join(f"{name} {number(middle([each[0] for each in rounds], name), 1)} s"
                        for name in rounds[0][0].also if name != "findings")  # fmt: skip
-    counted = [one for one in rounds[0] if one.rows == rounds[0][0].rows]
-    found = {f"{one.also['findings']:,.0f}" for one in counted if "findings" in one.also}
-    beside = f"Differences found, by edgekeeper and reladiff: {' and '.join(sorted(found))}."
+    found = ", ".join(f"{one.also['findings']:,.0f} by {one.way}" for one in rounds[0]
+                      if "findings" in one.also and one.rows == rounds[0][0].rows)  # fmt: skip
+    beside = f"Differences found: {found}."
     return f"{side_by_side('edges')(rounds)}\nOf edgekeeper's time: {stages}. {beside}\n"
 
 
