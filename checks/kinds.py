@@ -220,7 +220,8 @@ _ALL = (
     Kind(
         "gallery_divergence", Grain.GALLERY, "Galleries differ",
         "A gallery holds other items, or another order, in Neon than on the canister.",
-        "Copy the gallery again: `edgekeeper store-forever --gallery {gallery_id}`.",
+        "Copy the memories that are not there: `edgekeeper store-forever --gallery {gallery_id}`. "
+        "The list of a gallery's items there is the app's alone to write: have it do so again.",
     ),
     Kind(
         "unverifiable", Grain.EDGE, "Unverifiable",
