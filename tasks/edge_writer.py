@@ -164,13 +164,14 @@ class EdgeWriter:
         parts = self._parts[MemoryType(batch.memory_type)]
         before = self.marks[batch.unit]
         with transaction(conn):
-            check_fence(conn, self._fence)
             conn.execute(query("queries/backfill", "batch", **parts))
             with conn.cursor() as cursor:
                 with cursor.copy(query("queries/backfill", "fill")) as copy:
                     copy.write(batch.rows)
                 insert = query("queries/backfill", "insert", **parts)
                 made = cursor.execute(insert, {"run_id": self._fence.run_id}).fetchall()
+            # Last: two lanes that held the run's row all the time would let no heartbeat through.
+            check_fence(conn, self._fence)
             after = Mark(batch.memory_type, batch.last_memory, before.inserted.copy())
             after.inserted.update({f"{artifact} {backend}": n for artifact, backend, n in made})
             after.already_there = before.already_there + batch.edges - sum(n for _, _, n in made)

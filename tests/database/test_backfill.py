@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from tasks.join_keys import memory_keys, text_keys
 from tasks.journal import revert_run
 from tasks.lease import Fence, acquire
 from tasks.partitions import PartitionWriter
+from tasks.queries import query
 from tasks.schema import apply_schema
 from tasks.snapshot import NEON_DIRECTORY, take_snapshot
 from tests.database.conftest import MakeDatabase
@@ -297,6 +298,31 @@ def test_an_edge_that_the_app_is_writing_is_waited_for(
         app.close()
     assert report.already_there == 1
     assert (IMAGE, "asset", "vercel-blob", False, "the app says", None) in edges(legacy)
+
+
+def test_the_lease_s_heart_beats_while_a_batch_waits(
+    legacy: Connection, database_url: str, backfill: Backfill, fence: Fence, tmp_path: Path
+) -> None:
+    """A batch that held the run's row all its time would stop it: two take turns without a gap."""
+    seen = observe(legacy, tmp_path)
+    beat = query("queries/lease", "beat")
+    with connect(database_url) as app, connect(database_url) as heart:
+        app.execute("BEGIN")
+        app.execute(
+            "INSERT INTO storage_edges (memory_id, memory_type, artifact, backend) "
+            "VALUES (%s, 'image', 'asset', 'vercel-blob')", [IMAGE],
+        )  # fmt: skip
+        filling = Thread(target=backfill, args=(seen, tmp_path / "work"))
+        filling.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        while heart.execute(waiting).fetchone() == (0,):
+            assert filling.is_alive()
+        heart.execute("SET lock_timeout = '100ms'")
+        found = heart.execute(beat, {"run_id": fence.run_id, "token": fence.token}).fetchone()
+        app.execute("COMMIT")
+        filling.join()
+    assert found == (fence.run_id,)
+    assert len(edges(legacy)) == len(EXPECTED)
 
 
 def test_a_back_fill_is_undone_but_for_what_the_app_wrote_since(
