@@ -25,6 +25,8 @@ install: $(STAMP)
 
 # The lock is complete, so nothing is resolved here; every file is checked against its hash. uv, the
 # fastest installer, is itself in the lock; where it can't reach an index that pip can, pip goes on.
+# All is compiled once, as pip does: where Python may write no bytecode a command would else take two
+# seconds more to begin, every time.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("edgekeeper needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv --clear $(VENV)
@@ -32,9 +34,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
 	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null || true); \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$index}"; fi; \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
 	|| $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q checks tasks flows edgekeeper sandbox
 	@touch $@
 
 demo: $(STAMP)
