@@ -50,11 +50,12 @@ def doctor(out: Output) -> int:
 
     Example: edgekeeper doctor --json -
 
-    Exit codes: 0 every configured store answers; 2 a setting is not usable, or there is no
-    database; 3 a configured store does not answer, or refuses; 5 internal error.
+    Exit codes: 0 every configured store answers; 2 a setting is not usable, there is no database,
+    or the cluster can't be used; 3 a configured store does not answer, or refuses; 5 internal
+    error.
     """
     from tasks import log  # noqa: PLC0415 - --help does without
-    from tasks.examination import OK, examine_machine  # noqa: PLC0415
+    from tasks.examination import FAILURE, OK, examine_machine  # noqa: PLC0415
     from tasks.precautions import precautions  # noqa: PLC0415
     from tasks.settings import load_settings, masked  # noqa: PLC0415
 
@@ -100,7 +101,9 @@ def doctor(out: Output) -> int:
          "checks": [{"where": where, **asdict(check)} for where, check in looked_at]}
     )  # fmt: skip
     well = all(check.state == OK for _, check in looked_at)
-    return _verdict(out, found, careful=well and not warnings)
+    code = _verdict(out, found, careful=well and not warnings)
+    unfit = any(where == "cluster" and check.state == FAILURE for where, check in looked_at)
+    return code or (_EXIT_SETTINGS if unfit else _EXIT_OK)
 
 
 def _verdict(out: Output, found: list[Diagnosis], *, careful: bool) -> int:

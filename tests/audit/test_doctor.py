@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from damaged_sandbox import Box
+from damaged_sandbox import Box, command_line
 
 from edgekeeper.cli.doctor import UNREACHABLE, UNUSABLE, Diagnosis, _diagnoses
 from tasks import examination
@@ -143,3 +143,10 @@ def test_a_database_that_is_not_there_is_a_setting(sound: Box, home: Path) -> No
     found = asked(sound, home, DATABASE_URL=elsewhere, DATABASE_URL_UNPOOLED="")["Neon"]
     assert found.state == UNUSABLE
     assert found.remedy == "correct the setting that is named above"
+
+
+def test_a_cluster_that_can_not_be_used_is_named_and_is_no_success(sound: Box, home: Path) -> None:
+    done = command_line(sound, home, "doctor", EDGEKEEPER_TASK_RUNNER="dask:tcp://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "cluster" in done.stdout
+    assert "use threads" in done.stdout + done.stderr

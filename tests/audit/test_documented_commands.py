@@ -40,7 +40,7 @@ COMPLETED = {
 #: What a person can always decide about: there is something to be said for either side.
 DECIDABLE = "replica_divergence"
 DAMAGE = (
-    "missing=2,untracked=2,orphaned=1,hash_mismatch=2,replica_divergence=3,"
+    "missing=2,untracked=2,orphaned=1,hash_mismatch=6,replica_divergence=3,"
     "invalid_location=1,gallery_divergence=1,sync_failed=1"
 )
 
