@@ -23,6 +23,7 @@ from tasks.app_tables import AppTables, Table, find_app_tables
 from tasks.copy_out import copy_tables
 from tasks.database import Connection, transaction
 from tasks.queries import query
+from tasks.stores.icp.agent import ReplyTooLargeError
 from tasks.stores.icp.store import IcpStore
 
 Case = dict[str, Any]
@@ -102,21 +103,41 @@ async def gone_items(candidates: Sequence[Case], on_canister: OnCanister | None)
     return [each for each in candidates if each["was_in_neon"] or _memory(each) not in there]
 
 
+async def gallery_ids(store: IcpStore, read: Callable[[], Connection]) -> tuple[set[str], bool]:
+    """The galleries that can be compared, and whether these are all that the canister has.
+
+    It gives the headers of all in one reply, which has no pages: where they don't fit into one,
+    those that Neon has are asked for one by one, and what the canister alone has is not seen.
+    """
+    try:
+        return {header["id"] for header in await store.canister.galleries()}, True
+    except ReplyTooLargeError:
+        return await asyncio.to_thread(_galleries_in_neon, read), False
+
+
+def _galleries_in_neon(read: Callable[[], Connection]) -> set[str]:
+    with read() as conn, transaction(conn, snapshot=True):
+        galleries = _seen(find_app_tables(conn).galleries)
+        if galleries is None:
+            return set()
+        column = sql.Identifier(galleries.required_column("id"))
+        select = query(
+            "queries/collection", "every_gallery", galleries=galleries.identifier, id=column
+        )
+        return {gallery_id for (gallery_id,) in conn.execute(select)}
+
+
 async def gallery_cases(
     store: IcpStore,
     read: Callable[[], Connection],
     on_canister: OnCanister,
     *,
-    ids: Collection[str] | None = None,
+    ids: Collection[str],
 ) -> list[Case]:
-    """The canister's galleries against Neon's, and their items whose memory is in neither.
-
-    All galleries that the canister lists, or some.
+    """Some of the canister's galleries against Neon's, and items whose memory is in neither.
 
     What differs is read again on both sides, and counts where it is what it was.
     """
-    if ids is None:
-        ids = {header["id"] for header in await store.canister.galleries()}
     ordered = iter(sorted(ids))
     found: list[Case] = []
     while some := list(islice(ordered, _GALLERIES_AT_ONCE)):

@@ -56,6 +56,7 @@ class Concluded:
         left_out: by backend, objects that its listing left out and a direct look found.
         assets, unverifiable: assets that a store holds, and of these not readable.
         coverage: how much of them was ever verified, see ``coverage.covered``.
+        limits: what was not looked at, each with its reason.
     """
 
     edges: int = 0
@@ -69,6 +70,7 @@ class Concluded:
     sampled: dict[str, int] = field(default_factory=dict)
     coverage: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    limits: dict[str, str] = field(default_factory=dict)
 
 
 def cases_of(

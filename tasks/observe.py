@@ -318,6 +318,9 @@ async def _conclude_left_over(
         )  # fmt: skip
 
 
+_TOO_MANY_GALLERIES = "not looked at: its list of galleries does not fit into one reply"
+
+
 def conclude_collection(run: AuditRun, seen: Seen) -> comparison.Concluded:
     """Judges what is a question about the whole collection: duplicates, galleries, their items."""
 
@@ -327,13 +330,17 @@ def conclude_collection(run: AuditRun, seen: Seen) -> comparison.Concluded:
         with run.connect() as conn:
             cases = collection.duplicates(conn)
             rowless = collection.rowless_items(conn, unknown_types=unknown)
-        away: dict[Backend, str] = {}
+        away: dict[str, str] = {}
+        listed = True
         try:
-            cases += asyncio.run(_gallery_cases(run, seen, rowless))
+            of_galleries, listed = asyncio.run(_gallery_cases(run, seen, rowless))
+            cases += of_galleries
         except StoreError as error:
-            away[Backend.ICP] = f"its galleries could not be read: {error}"
+            away[Backend.ICP.value] = f"its galleries could not be read: {error}"
         concluded = comparison.conclude_collection(workspace, cases)
-        concluded.unknown = {backend.value: why for backend, why in away.items()}
+        concluded.unknown = away
+        if not listed:
+            concluded.limits["galleries that the canister alone has"] = _TOO_MANY_GALLERIES
         return asdict(concluded)
 
     return _concluded(run.stage(seen.stage("whole-collection"), work))
@@ -341,16 +348,19 @@ def conclude_collection(run: AuditRun, seen: Seen) -> comparison.Concluded:
 
 async def _gallery_cases(
     run: AuditRun, seen: Seen, rowless: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], bool]:
+    """What is to be said of galleries, and whether all that the canister has were looked at."""
     async with OpenStores(run, seen) as stores:
         canister = stores.get(Backend.ICP)
         if isinstance(canister, IcpStore):
             on_canister = collection.looked_up(canister)
             gone = await collection.gone_items(rowless, on_canister)
-            return gone + await collection.gallery_cases(canister, run.connect, on_canister)
+            ids, all_of_them = await collection.gallery_ids(canister, run.connect)
+            cases = await collection.gallery_cases(canister, run.connect, on_canister, ids=ids)
+            return gone + cases, all_of_them
         # A canister that is there and can't be asked may hold what Neon does not.
         alone = not is_configured(run.settings, Backend.ICP)
-        return await collection.gone_items(rowless, None) if alone else []
+        return await collection.gone_items(rowless, None) if alone else [], True
 
 
 async def named_now(

@@ -244,6 +244,7 @@ def _limits(run: AuditRun, concluded: Sequence[Concluded]) -> dict[str, str | in
             for each in concluded
             for name, size in each.sampled.items()
         },
+        **{name: why for each in concluded for name, why in each.limits.items()},
     }
 
 

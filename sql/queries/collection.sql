@@ -20,6 +20,10 @@ HAVING count(DISTINCT lower(e.memory_id::text)) > 1
 -- Which of some galleries there are.
 SELECT g.{id}::text AS gallery_id FROM {galleries} AS g WHERE g.{id} = ANY({ids});
 
+-- name: every_gallery
+-- All galleries.
+SELECT g.{id}::text AS gallery_id FROM {galleries} AS g;
+
 -- name: items
 -- The items of some galleries, each gallery's in its order.
 SELECT i.{gallery_id}::text AS gallery_id, {position} AS position,

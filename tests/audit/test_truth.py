@@ -9,6 +9,8 @@ import pytest
 from damaged_sandbox import BLOB, ICP, Audited, Box, identity
 
 from checks.kinds import KINDS
+from tasks.stores.icp.agent import ReplyTooLargeError
+from tasks.stores.icp.canister import Canister
 
 Identities = set[tuple[Any, ...]]
 NewBox = Callable[[str], Box]
@@ -116,3 +118,23 @@ def test_nothing_is_found_where_nothing_is_damaged(sound: Box, home: Path) -> No
     assert done.code == 0
     assert not done.kinds
     assert done.record.edges.total == done.record.edges.compared == done.record.edges.agree
+
+
+def test_galleries_that_do_not_fit_into_one_list_are_compared_one_by_one(
+    box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = box.audit(home / "usual")
+
+    async def too_many(_canister: Canister) -> list[dict[str, Any]]:
+        raise ReplyTooLargeError("galleries_list was rejected: application payload size")
+
+    monkeypatch.setattr(Canister, "galleries", too_many)
+    box.set_back()
+    done = box.audit(home / "many")
+    assert done.of("gallery_divergence")
+    kinds = ("gallery_divergence", "dangling_item")
+    assert [each.fingerprint for each in done.of(*kinds)] == [
+        each.fingerprint for each in usual.of(*kinds)
+    ]
+    assert not done.record.inconclusive
+    assert "not looked at" in str(done.record.limits["galleries that the canister alone has"])
