@@ -79,7 +79,7 @@ class Ray:
         asked = ray.remote(num_cpus=0, max_retries=0)(question)
         nodes = [node for node in ray.nodes() if node["Alive"]]
         answers = {
-            node["NodeManagerHostname"]: asked.options(
+            f"{node['NodeManagerHostname']} {node['NodeID'][:8]}": asked.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ).remote(*values)
             for node in nodes

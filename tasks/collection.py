@@ -108,18 +108,23 @@ async def gallery_ids(store: IcpStore, read: Callable[[], Connection]) -> tuple[
 
     It gives the headers of all in one reply, which has no pages: where they don't fit into one,
     those that Neon has are asked for one by one, and what the canister alone has is not seen.
+
+    Raises ReplyTooLargeError where they don't fit and Neon's can't be seen either.
     """
     try:
         return {header["id"] for header in await store.canister.galleries()}, True
     except ReplyTooLargeError:
-        return await asyncio.to_thread(_galleries_in_neon, read), False
+        in_neon = await asyncio.to_thread(_galleries_in_neon, read)
+        if in_neon is None:
+            raise
+        return in_neon, False
 
 
-def _galleries_in_neon(read: Callable[[], Connection]) -> set[str]:
+def _galleries_in_neon(read: Callable[[], Connection]) -> set[str] | None:
     with read() as conn, transaction(conn, snapshot=True):
         galleries = _seen(find_app_tables(conn).galleries)
         if galleries is None:
-            return set()
+            return None
         column = sql.Identifier(galleries.required_column("id"))
         select = query(
             "queries/collection", "every_gallery", galleries=galleries.identifier, id=column

@@ -71,12 +71,15 @@ class Claim:
         state: what was concluded about it.
         version: the version that was seen, None where it does not matter.
         not_size: the size that it is said *not* to have.
+        hopeless: its bytes could not be had. Where a look has no answer either, that is no news,
+            and says nothing of its store.
     """
 
     target: Lookup
     state: Object
     version: str | None = None
     not_size: int | None = None
+    hopeless: bool = False
 
     def holds(self, seen: Observation | None) -> bool:
         """Whether a direct look says what the listing said."""
@@ -303,7 +306,7 @@ def _still_there(case: dict[str, Any], backend: Backend) -> list[Claim]:
     """
     artifact = Artifact.METADATA if backend is Backend.ICP else Artifact.ASSET
     place = _target(case, backend, artifact)
-    return [Claim(place, Object.THERE)] if place else []
+    return [Claim(place, Object.THERE, hopeless=True)] if place else []
 
 
 def seen_version(case: Mapping[str, Any]) -> str | None:
@@ -399,7 +402,7 @@ async def _look_at_all(
     """
     for looks in (1, 2):
         wanted = {
-            claim.target: None
+            claim.target: claim.hopeless
             for place in np.flatnonzero(chosen)
             for claim in lookups[place]
             if _looks_needed(lookups[place]) >= looks and len(answers.get(claim.target, ())) < looks
@@ -412,12 +415,12 @@ def _looks_needed(claims: list[Claim]) -> int:
 
 
 async def _look_up(
-    targets: Iterable[Lookup],
+    targets: Mapping[Lookup, bool],
     stores: Mapping[Backend, Store],
     result: Confirmation,
     answers: Answers,
 ) -> None:
-    """One look at each of some objects."""
+    """One look at each of some objects; those that are marked may be without an answer."""
     gate = asyncio.Semaphore(CONCURRENCY)
 
     async def ask(target: Lookup) -> None:
@@ -428,9 +431,12 @@ async def _look_up(
             try:
                 seen = await stores[backend].look_up(location, artifact)
                 answers.setdefault(target, []).append(seen)
-            except StoreUnreachableError as error:
-                result.unknown[backend] = str(error)
             except StoreError as error:
+                if targets[target]:
+                    return
+                if isinstance(error, StoreUnreachableError):
+                    result.unknown[backend] = str(error)
+                    return
                 # One capsule that can't be read, or one odd answer, says nothing of the others.
                 result.doubtful[backend] = str(error)
 
@@ -439,9 +445,10 @@ async def _look_up(
 
 def _verdict(claims: list[Claim], answers: Answers) -> bool | None:
     """Whether a finding holds; None where it could not be looked at."""
-    if any(len(answers.get(claim.target, ())) < _looks_needed(claims) for claim in claims):
+    wanted = (claim.target for claim in claims if not claim.hopeless)
+    if any(len(answers.get(target, ())) < _looks_needed(claims) for target in wanted):
         return None
-    return all(claim.holds(seen) for claim in claims for seen in answers[claim.target])
+    return all(claim.holds(seen) for claim in claims for seen in answers.get(claim.target, ()))
 
 
 def _contradicted(lookups: list[list[Claim]], answers: Answers, chosen: Places) -> bool:

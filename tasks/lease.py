@@ -2,8 +2,8 @@
 
 Session locks do not survive a transaction pooler, so that the lease is a row of ``audit.run`` with
 a heartbeat and a fencing token. Every writing transaction locks that row and looks at the token
-first (:func:`check_fence`): a run that was taken over can't write any more, however late it wakes.
-All times are the database's.
+before it is committed (:func:`check_fence`): a run that was taken over can't write any more,
+however late it wakes. All times are the database's.
 """
 
 import os

@@ -89,13 +89,15 @@ def prune(
     old, oldest = (now - timedelta(days=days) for days in (keep_days, max(keep_days, LONG_DAYS)))
     journaled, rows = _prune_rows(connect, old, oldest, dry_run=dry_run)
     homes = [Runs.of(str(local_home(settings.home)))]
-    if is_remote(settings.home):
-        homes.append(Runs.of(settings.home))
+    if is_remote(settings.home):  # what is kept there counts; here is only a cache of it
+        homes.insert(0, Runs.of(settings.home))
     going: dict[str, int] = {}
     kept: dict[str, Kept] = {}
     for runs in homes:
         for run_id, why in _older(runs, old, oldest, journaled):
-            if why is not None:
+            if run_id in kept:
+                continue
+            if why is not None and run_id not in going:
                 kept[run_id] = why
                 continue
             going[run_id] = going.get(run_id, 0) + runs.size(run_id)
@@ -104,8 +106,8 @@ def prune(
     if going and not dry_run:
         index = write_index(local_home(settings.home))
         if is_remote(settings.home):
-            homes[-1].put_index(index)
-    reasons = Counter(why.value for run_id, why in kept.items() if run_id not in going)
+            homes[0].put_index(index)
+    reasons = Counter(why.value for why in kept.values())
     return Pruned(tuple(sorted(going)), sum(going.values()), dict(reasons), rows)
 
 
@@ -147,7 +149,8 @@ def _older(
             in_time = run_id >= long_ago
             yield run_id, _why_kept(
                 record, newest=newest, proof=runs.has(run_id, STATEMENT, "certificates"),
-                changes=run_id in journaled, in_time=in_time,
+                changes=run_id in journaled or bool(record and record.repairs.applied),
+                in_time=in_time,
             )  # fmt: skip
 
 

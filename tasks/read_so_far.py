@@ -62,7 +62,8 @@ class ReadSoFar:
     @classmethod
     def of(cls, workspace: Workspace, share: str = "") -> "ReadSoFar":
         """What lies in the run's directory; where named, of one share alone."""
-        files = [path for path in partition_files(workspace.read) if share in path.name]
+        named = f"-{share}-" if share else ""  # share 1 is not share 11
+        files = [path for path in partition_files(workspace.read) if named in path.name]
         reading, number, seconds = verification.Reading(), 0, 0.0
         for path in files:
             table = pq.read_table(path, columns=["outcome"])

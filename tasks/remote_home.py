@@ -82,25 +82,29 @@ class Runs:
 
     def ids(self) -> list[str]:
         """Their ids, newest first."""
-        with _asking(self.home):
-            there = self.system.exists(f"{self.root}/runs")
-            paths = self.system.ls(f"{self.root}/runs", detail=False) if there else []
-        return sorted(filter(is_run_id, (PurePosixPath(each).name for each in paths)), reverse=True)
+        return sorted(filter(is_run_id, self._names(f"{self.root}/runs")), reverse=True)
 
     def record(self, run_id: str) -> RunRecord | None:
-        """What a run says of itself, its findings left out; None where that can't be read."""
+        """What a run says of itself, its findings left out; None where it has no sound record."""
         with _asking(self.home):
-            path = f"{self._path(run_id)}/run.json"
-            text = self.system.cat_file(path) if self.system.exists(path) else b""
+            try:
+                text = self.system.cat_file(f"{self._path(run_id)}/run.json")
+            except FileNotFoundError:
+                return None
         try:
             return RunRecord.from_json(without_findings(text))
         except ValueError:
             return None
 
     def has(self, run_id: str, *names: str) -> bool:
-        """Whether a run has one of these files, or files in a directory of that name."""
-        with _asking(self.home):
-            return any(self.system.find(f"{self._path(run_id)}/{name}") for name in names)
+        """Whether a run has a file of one of these names, or a directory that holds something."""
+        path = self._path(run_id)
+        for name in set(names) & set(self._names(path)):
+            with _asking(self.home):
+                is_directory = self.system.info(f"{path}/{name}")["type"] == "directory"
+            if not is_directory or self._names(f"{path}/{name}"):
+                return True
+        return False
 
     def size(self, run_id: str) -> int:
         """Bytes of all its files."""
@@ -108,9 +112,26 @@ class Runs:
             return int(self.system.du(self._path(run_id)))
 
     def remove(self, run_id: str) -> None:
-        """Deletes a run with all that it holds."""
+        """Deletes a run with all that it holds; its record last, so that it can be done again."""
+        path = self._path(run_id)
+        names = self._names(path)
         with _asking(self.home):
-            self.system.rm(self._path(run_id), recursive=True)
+            for name in sorted(names, key=lambda name: name == "run.json"):
+                self.system.rm(f"{path}/{name}", recursive=True)
+            self.system.invalidate_cache()
+            if self.system.exists(path):  # a store of objects has no empty directories
+                self.system.rm(path, recursive=True)
+
+    def _names(self, path: str) -> list[str]:
+        """What a directory holds; nothing where there is none. Never that for want of an answer.
+
+        ``exists`` and ``find`` are no help here: they take every error for absence.
+        """
+        with _asking(self.home):
+            try:
+                return [PurePosixPath(each).name for each in self.system.ls(path, detail=False)]
+            except FileNotFoundError:
+                return []
 
     def put_index(self, index: Path) -> None:
         """Puts the page of all runs beside them."""

@@ -208,7 +208,8 @@ def read_share(run: AuditRun, share: Share, seen: Seen) -> dict[str, Any]:
         seconds = None if share.until is None else (share.until - datetime.now(UTC)).total_seconds()
         allowance = Allowance(share.budget, seconds)
         allowance.resume(before.reading.bytes, 0)
-        answers = asyncio.run(_read_share(run, share, seen, places, allowance))
+        assured = 0 if before.number else share.assured
+        answers = asyncio.run(_read_share(run, share, seen, places, allowance, assured))
         with whole(share.left(workspace)) as path, path.open("wb") as file:
             np.save(file, turns[allowance.begun :])
         return {
@@ -220,14 +221,19 @@ def read_share(run: AuditRun, share: Share, seen: Seen) -> dict[str, Any]:
 
 
 async def _read_share(
-    run: AuditRun, share: Share, seen: Seen, places: NDArray[np.intp], allowance: Allowance
+    run: AuditRun,
+    share: Share,
+    seen: Seen,
+    places: NDArray[np.intp],
+    allowance: Allowance,
+    assured: int,
 ) -> verification.Answers:
     workspace = run.workspace(seen.facts["partitions"])
     portions = Portions(run, workspace, share.began, share.name)
     line = (row for rows in _rows(workspace, places, share.starts) for row in plain_records(rows))
     async with OpenStores(run, seen, sharing=share.sharing) as stores:
         return await verification.read_assets(
-            line, stores, portions.keep, allowance=allowance, assured=share.assured
+            line, stores, portions.keep, allowance=allowance, assured=assured
         )
 
 

@@ -7,6 +7,7 @@ that never comes whole does not: it could not be verified, and its turn comes ag
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -95,11 +96,18 @@ async def read_assets(
     rows = _Kept(keep)
     answers = Answers()
 
+    turn = asyncio.Lock()  # one after the other: what is begun is the beginning of the line
+
     async def work() -> None:
-        for number, target in numbered:
-            async with allowance.place(target["object_size"] or 0, assured=number < assured) as may:
-                if not may:
-                    return
+        while True:
+            async with AsyncExitStack() as while_read:
+                async with turn:
+                    number, target = next(numbered, (0, None))
+                    if target is None:
+                        return
+                    place = allowance.place(target["object_size"] or 0, assured=number < assured)
+                    if not await while_read.enter_async_context(place):
+                        return
                 reading = Reading()
                 row = await _read(target, stores, answers, reading, progress)
                 allowance.spent += reading.bytes

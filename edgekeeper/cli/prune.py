@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def prune(
     out: Output,
     keep_days: Annotated[
-        int, typer.Option(metavar="N", help="Keep what is younger than so many days; 32 at least.")
+        int,
+        typer.Option(
+            max=36_500, metavar="N", help="Keep what is younger than so many days; 32 at least."
+        ),
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be deleted.")

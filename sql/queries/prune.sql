@@ -3,7 +3,9 @@
 
 -- name: journaled
 -- The runs whose changes to the ledger or to a store may still be looked up or taken back.
-SELECT DISTINCT run_id FROM audit.repair WHERE at >= %(oldest)s;
+SELECT run_id FROM audit.repair WHERE at >= %(oldest)s
+UNION
+SELECT run_id FROM audit.quarantine WHERE taken_at >= %(oldest)s;
 
 -- name: check_result
 -- Checks that passed long ago, and of the others what is older still. The last runs of each check

@@ -10,6 +10,7 @@ import pytest
 from damaged_sandbox import BLOB, ICP, Box, reverted
 from test_store_faults import LIST
 
+from checks.errors import StoreUnreachableError
 from checks.model import Backend
 from sandbox.drift.findings import Finding
 from tasks.database import connect, connector
@@ -178,6 +179,31 @@ def test_an_object_that_goes_between_its_two_reads_is_not_unverifiable(
             if each.memory_id == wrong.memory_id}  # fmt: skip
     assert not {kind for kind, backend in told if backend == BLOB}
     assert done.record.limits["in_flight"]
+
+
+def test_an_object_that_never_answers_is_unverifiable_and_its_store_in_no_doubt(
+    box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = first(box, "hash_mismatch", BLOB, needs="bytes")
+    pathname = pathname_of(box, wrong)
+    look, read = BlobStore.look_up, BlobStore.read
+
+    def silent_of(usual: Any) -> Any:
+        async def answer(store: BlobStore, location: str, *more: Any) -> Any:
+            if location == pathname:
+                raise StoreUnreachableError("no answer about this one")
+            return await usual(store, location, *more)
+
+        return answer
+
+    monkeypatch.setattr(BlobStore, "read", silent_of(read))
+    monkeypatch.setattr(BlobStore, "look_up", silent_of(look))
+    done = box.audit(home, verify="all")
+    told = {each.kind for each in done.of("unverifiable", backend=BLOB)
+            if each.memory_id == wrong.memory_id}  # fmt: skip
+    assert told == {"unverifiable"}
+    assert not done.record.inconclusive
+    assert done.of("missing", backend=BLOB)
 
 
 def test_a_listing_that_lags_behind_makes_nothing_missing(box: Box, home: Path) -> None:

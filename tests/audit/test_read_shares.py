@@ -1,5 +1,6 @@
 """A line that is read in shares: the same assets as one machine reads, also after a kill."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from damaged_sandbox import Box
 
 from checks.model import Backend
 from tasks import audit, observe, read_so_far, rolling, verification
+from tasks.allowance import Allowance
 from tasks.settings import ALL_BYTES
+from tasks.stores.protocol import HashedObject
 
 SHARES = 3
 
@@ -83,10 +86,38 @@ def test_once_the_minutes_are_over_no_more_is_begun_than_is_assured(reader: Read
     assert reading["left"] > 0
 
 
+class SlowFirst:
+    """A store whose objects take the longer the earlier they stand in the line."""
+
+    backend = Backend.BLOB
+
+    async def read(self, location: str, _into: Any = None) -> HashedObject:
+        await asyncio.sleep(0.05 / (1 + int(location)))
+        return HashedObject(10, "a" * 64, "b" * 32, location)
+
+
+@pytest.mark.parametrize("budget", [55, 100, 395])
+def test_what_is_begun_is_the_beginning_of_the_line(budget: int) -> None:
+    line = [
+        {"backend": "vercel-blob", "object_location": str(number), "object_size": 1}
+        for number in range(60)
+    ]
+    allowance, read = Allowance(budget), []
+
+    async def keep(_reading: Any, rows: list[dict[str, Any]]) -> None:
+        read.extend(int(row["read_version"]) for row in rows)
+
+    stores: dict[Backend, Any] = {Backend.BLOB: SlowFirst()}
+    asyncio.run(verification.read_assets(iter(line), stores, keep, allowance=allowance))
+    assert sorted(read) == list(range(allowance.begun))
+    assert 0 < allowance.begun < 60
+
+
+@pytest.mark.parametrize(("shares", "budget"), [(SHARES, ALL_BYTES), (12, 250_000)])
 def test_a_share_whose_worker_dies_goes_on_with_what_was_not_kept(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+    shares: int, budget: int, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, assets = reader.read(ALL_BYTES)
+    whole, assets = reader.read(budget, shares)
     monkeypatch.setattr(verification, "_PORTION", 5)
     write, times = read_so_far.Portions._write, 0
 
@@ -98,7 +129,7 @@ def test_a_share_whose_worker_dies_goes_on_with_what_was_not_kept(
         write(self, *values)
 
     monkeypatch.setattr(read_so_far.Portions, "_write", dying)
-    again, shared = reader.read(ALL_BYTES, SHARES)
+    again, shared = reader.read(budget, shares, minutes=10_000)
     assert reader.kills == 2
     assert shared == assets
-    assert again["left"] == whole["left"] == 0
+    assert again["left"] == whole["left"]

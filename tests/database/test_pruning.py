@@ -6,13 +6,15 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from checks.errors import StoreUnreachableError, UsageError
 from checks.run import RunRecord, new_run_id
 from checks.run_measures import LOOK_BACK
+from tasks import remote_home
 from tasks.database import Connection, connector
 from tasks.pruning import TABLES, Kept, Pruned, prune
-from tasks.remote_home import keep
+from tasks.remote_home import fetch_history, keep
 from tasks.run_directory import RunDirectory, create, run_ids
 from tasks.settings import Settings, load_settings
 
@@ -155,16 +157,63 @@ def counted(conn: Connection) -> Rows:
 def test_runs_on_other_storage_go_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     url = f"memory://pruned-{tmp_path.name}/of-a-test"
     elsewhere = tmp_path / "elsewhere"
-    runs = [ran(elsewhere, days) for days in (1, 91, 92)]
-    for each in runs:
+    runs = [ran(elsewhere, days) for days in (1, 91, 92, 93)]
+    proof = runs.pop()
+    (proof.certificates / "a.cbor").write_bytes(b"a")
+    for each in (*runs, proof):
         keep(url, each)
     monkeypatch.setenv("EDGEKEEPER_HOME", url)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    done = pruned(load_settings(None))
+    there = load_settings(None)
+    fetch_history(url, home_of(there))  # the records alone: the proofs are not in the cache
+    done = pruned(there)
     assert set(done.runs) == {each.run_id for each in runs[1:]}
+    assert done.kept == {Kept.PROOF: 1}
     system: Any = fsspec.filesystem("memory")
     left = system.ls(f"/pruned-{tmp_path.name}/of-a-test/runs", detail=False)
-    assert [path.rpartition("/")[2] for path in left] == [runs[0].run_id]
+    stay = {runs[0].run_id, proof.run_id}
+    assert {path.rpartition("/")[2] for path in left} == stay == set(run_ids(home_of(there)))
+
+
+class Away(LocalFileSystem):
+    """Storage that lists runs, and fails on what is looked up in one of them."""
+
+    fails_on = ""
+
+    def ls(self, path: str, detail: bool = False, **more: Any) -> Any:  # noqa: FBT001, FBT002
+        if self.fails_on and path.endswith(self.fails_on):
+            raise PermissionError(13, "no", path)
+        return super().ls(path, detail=detail, **more)
+
+    def cat_file(self, path: str, *more: Any, **named: Any) -> Any:
+        if self.fails_on == "run.json":
+            raise PermissionError(13, "no", path)
+        return super().cat_file(path, *more, **named)
+
+
+@pytest.mark.parametrize("where", ["runs", "run.json", "the run"])
+def test_what_could_not_be_looked_at_is_not_deleted(
+    where: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_of(settings)
+    ran(home, 1)
+    old = ran(home, 91)
+    monkeypatch.setattr(Away, "fails_on", old.run_id if where == "the run" else where)
+    monkeypatch.setattr(remote_home, "_opened", lambda path: (Away(), str(path)))
+    with pytest.raises(StoreUnreachableError, match="EDGEKEEPER_HOME"):
+        pruned(settings)
+    assert old.run_json.exists()
+
+
+def test_a_run_that_kept_something_aside_stays(settings: Settings, conn: Connection) -> None:
+    home = home_of(settings)
+    ran(home, 1)
+    purged = ran(home, 91)
+    conn.execute(
+        "INSERT INTO audit.quarantine (run_id, backend, location, taken_at) "
+        "VALUES (%s, 'vercel-blob', 'a.jpg', %s)", [purged.run_id, ago(91)],
+    )  # fmt: skip
+    assert pruned(settings).kept == {Kept.CHANGES: 1}
 
 
 def test_less_than_a_month_or_without_the_database_nothing_goes(settings: Settings) -> None:
