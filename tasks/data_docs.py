@@ -132,9 +132,11 @@ def _text(written: str) -> str:
     return str(escape(visible(mask(written))))
 
 
-#: What a page would load or run. Inline scripts only work with the loaded ones.
+#: What a page would load or run. Inline scripts only work with the loaded ones, and so do the
+#: buttons that show the failed alone.
 _LOADED = re.compile(
-    r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<a\b[^>]*greatexpectations\.io[^>]*>.*?</a>",
+    r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<a\b[^>]*greatexpectations\.io[^>]*>.*?</a>"
+    r'|<div class="mb-2">\s*<p[^>]*>\s*Validation Filter:.*?(?:</div>\s*){3}',
     re.DOTALL | re.IGNORECASE,
 )
 _POLICY = (

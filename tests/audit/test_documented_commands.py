@@ -8,7 +8,6 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,6 @@ RUN_ELSEWHERE = {"quick-start.md": "tests/cli/test_readme.py"}
 #: What has to be there before something else: the commands are run in this order.
 ORDER = ("doctor", "schema", "backfill", "plan", "audit", "findings", "report", "ack", "resolve",
          "verify", "checking", "store-forever", "repairing", "revert", "quarantine", "prune")  # fmt: skip
-#: Where the shell goes on after a command of ours.
-SHELL = frozenset({">", "|", ";", "&&", "||"})
 #: What a command wants that a page may only mention: the first words, the option, its value.
 COMPLETED = {
     "findings --kind": ("--kind", "missing"), "verify --memory": ("--memory", "TYPE:ID"),
@@ -79,7 +76,6 @@ class World:
         """A command with a value for every placeholder."""
         if more := COMPLETED.get(shlex.join(words).replace("'", "")):
             words = [words[0], *(each for each in words[1:] if each not in more), *more]
-        words = list(takewhile(lambda word: word not in SHELL, words))
         return [self._value(words[0], each) for each in words]
 
     def _value(self, command: str, word: str) -> str:

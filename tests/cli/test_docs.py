@@ -20,7 +20,9 @@ COMMANDS = get_command(app)
 #: Where a page leaves a command's name to the reader.
 PLACEHOLDERS = {"COMMAND", "…"}
 #: Where a command of ours starts in a line of shell.
-STARTS = r"(?:^|&& |\(|bin/)edgekeeper (.*)"
+STARTS = r"(?:^|\(|bin/)edgekeeper (.*)"
+#: Where the shell goes on after a command.
+GOES_ON = r"\s(?:&&|\|\||[;|>])\s"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,11 +61,13 @@ def test_every_command_and_option_that_a_page_shows_exists(page: Path) -> None:
 
 def test_a_command_that_does_not_exist_would_be_noticed() -> None:
     page = (
-        "```sh\nexport A=b\nedgekeeper audit --verify all   # a\n```\n`edgekeeper audt` `audit --x`"
+        "```sh\nexport A=b\nedgekeeper doctor && edgekeeper audit --verify all > b  # a\n```\n"
+        "`edgekeeper audt` `audit --x`"
     )
     shown = list(commands_in(page))
-    assert shown == [["audit", "--verify", "all"], ["audt"], ["audit", "--x"]]
-    assert [wrong_with(words) for words in shown] == [None, "no such command", "no option --x"]
+    assert shown == [["doctor"], ["audit", "--verify", "all"], ["audt"], ["audit", "--x"]]
+    problems = [None, None, "no such command", "no option --x"]
+    assert [wrong_with(words) for words in shown] == problems
     assert wrong_with(["audit", "--repair", "everything"]) == "--repair everything is no choice"
     assert wrong_with(["schema", "aply"]) == "no such command"
     assert wrong_with(["schema", "apply", "--dry-run"]) is None
@@ -73,8 +77,9 @@ def commands_in(page: str) -> Iterator[list[str]]:
     """What follows ``edgekeeper`` in the shell blocks and the inline code of a page, in order."""
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for line in (line for block in blocks for line in block.splitlines()):
-        if match := re.search(STARTS, line.replace(')"', "")):
-            yield shlex.split(match[1], comments=True)
+        for part in re.split(GOES_ON, line.replace(')"', "")):
+            if match := re.search(STARTS, part):
+                yield shlex.split(match[1], comments=True)
     prose = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`([^`\n]+)`", prose):
         match = re.search(STARTS, code)

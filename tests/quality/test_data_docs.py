@@ -64,6 +64,7 @@ def test_no_page_loads_or_runs_anything(made: RunDirectory) -> None:
         text = page.read_text()
         assert "Content-Security-Policy" in text
         assert not re.search(r"<script|<link|<img|(?:src|href)=[\"']?https?:", text)
+        assert not re.search(r"<[^>]*\son[a-z]+=", text)
 
 
 def test_what_strangers_wrote_is_no_more_than_text(made: RunDirectory) -> None:
