@@ -81,7 +81,6 @@ class EdgeWriter:
         with connect() as conn, translated():
             found = conn.execute(query("queries/backfill", "marks"), {"run_id": fence.run_id})
             self.marks = {unit: _mark(state) for unit, state in found.fetchall()}
-        self._closing = ExitStack()
         with ExitStack() as opened:
             self._lanes = [_Lane(opened.enter_context(connect())) for _ in range(LANES)]
             self._closing = opened.pop_all()

@@ -16,6 +16,7 @@ from tasks.queries import query
 from tasks.rates import PER_MINUTE, QUOTAS
 from tasks.remote_home import fetch_history, is_remote
 from tasks.run_directory import RunDirectory, completed_runs, local_home, run_ids
+from tasks.schema import has_audit_table
 from tasks.settings import Settings
 from tasks.stores.blob import asking
 from tasks.stores.icp import canister
@@ -169,8 +170,7 @@ def _files(conn: Connection, tables: AppTables) -> int:
 
 def _open_findings(conn: Connection) -> dict[str, int]:
     """How many findings are open, by backend; none where no run was made yet."""
-    there = conn.execute("SELECT to_regclass('audit.finding') IS NOT NULL").fetchone()
-    if not there or not there[0]:
+    if not has_audit_table(conn, "finding"):
         return {}
     found: list[tuple[Any, ...]] = conn.execute(
         query("queries/forecast", "open_findings")

@@ -22,7 +22,7 @@ from tasks.queries import query
 from tasks.remote_home import Runs, is_remote
 from tasks.report import write_index
 from tasks.run_directory import local_home
-from tasks.schema import ensure_audit_schema
+from tasks.schema import ensure_audit_schema, has_audit_table
 from tasks.settings import Settings
 from tasks.statement import FILE as STATEMENT
 
@@ -119,9 +119,8 @@ def _prune_rows(
     times: dict[str, Any] = {"old": old, "oldest": oldest, "newest": LOOK_BACK}
     with connect() as conn:
         with translated():
-            there = conn.execute("SELECT to_regclass('audit.run') IS NOT NULL").fetchone()
-        if there != (True,):
-            return set(), rows
+            if not has_audit_table(conn, "run"):
+                return set(), rows
         ensure_audit_schema(conn)  # an older version may have left a table out
         with translated():
             found = conn.execute(query("queries/prune", "journaled"), times).fetchall()

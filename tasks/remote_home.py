@@ -35,10 +35,9 @@ def fetch_history(home: str, local: Path) -> None:
     with _asking(home):
         for name in runs.ids()[:HISTORY]:
             target = local / "runs" / name / "run.json"
-            source = f"{runs.root}/runs/{name}/run.json"
-            if not target.exists() and runs.system.exists(source):
+            if not target.exists() and (text := runs.record_text(name)) is not None:
                 private_directory(target.parent)
-                target.write_bytes(runs.system.cat_file(source))
+                target.write_bytes(text)
 
 
 def report_url(home: str, directory: RunDirectory) -> str:
@@ -86,15 +85,19 @@ class Runs:
 
     def record(self, run_id: str) -> RunRecord | None:
         """What a run says of itself, its findings left out; None where it has no sound record."""
-        with _asking(self.home):
-            try:
-                text = self.system.cat_file(f"{self._path(run_id)}/run.json")
-            except FileNotFoundError:
-                return None
+        text = self.record_text(run_id)
         try:
-            return RunRecord.from_json(without_findings(text))
+            return None if text is None else RunRecord.from_json(without_findings(text))
         except ValueError:
             return None
+
+    def record_text(self, run_id: str) -> bytes | None:
+        """A run's ``run.json`` as it lies there; None where there is none."""
+        with _asking(self.home):
+            try:
+                return bytes(self.system.cat_file(f"{self._path(run_id)}/run.json"))
+            except FileNotFoundError:
+                return None
 
     def has(self, run_id: str, *names: str) -> bool:
         """Whether a run has a file of one of these names, or a directory that holds something."""

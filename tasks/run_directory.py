@@ -9,7 +9,6 @@ import csv
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from checks.errors import SettingsError, UsageError
 from checks.model import RunStatus
 from checks.run import FINDINGS, RunRecord, rfc3339
 from tasks.log import mask, mask_table, without_secrets
+from tasks.partitions import whole
 from tasks.settings import local_path
 from tasks.spreadsheet import cell
 
@@ -345,18 +345,13 @@ def write_text(path: Path, text: str) -> Path:
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes its place at ``path`` once it is whole and on the disk; 0600."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    draft = Path(name)
-    try:
+    with whole(path) as draft:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         draft.chmod(_FILE_MODE)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
     _flush_directory(path.parent)
 
 

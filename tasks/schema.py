@@ -89,6 +89,11 @@ def ensure_audit_schema(conn: Connection) -> None:
             conn.execute(query("audit/tables", name))
 
 
+def has_audit_table(conn: Connection, table: str) -> bool:
+    """Whether the schema ``audit`` has a table, so that it can be asked without being made."""
+    return conn.execute(query("audit/tables", "has_table"), {"table": table}).fetchone() == (True,)
+
+
 def _bring(conn: Connection, each: SchemaObject, *, dry_run: bool) -> SchemaChange:
     """Brings one object to the target, and looks whether it is there."""
     status = _inspected(conn, each)

@@ -42,9 +42,8 @@ def doctor(out: Output) -> int:
     Looks at versions, clocks, privileges, the schema, the pooler, the canister's interface, code
     and controllers, disk space, and the workers of a cluster. Takes ten seconds at most, half a
     minute with a cluster, and writes nothing but, in EDGEKEEPER_HOME, what the canister was, to
-    notice that it was replaced. Each problem comes with
-    what to do about it. Warns of secrets that others on this machine can read, and of a database
-    that is not checked.
+    notice that it was replaced. Each problem comes with what to do about it. Warns of secrets that
+    others on this machine can read, and of a database that is not checked.
 
     Example: edgekeeper doctor
 

@@ -216,3 +216,7 @@ WHERE n.nspname = 'audit';
 -- name: lock
 -- Two runs that start at once make the tables one after the other.
 SELECT pg_advisory_xact_lock(hashtext('edgekeeper audit schema'));
+
+-- name: has_table
+-- Whether a table of the schema audit is there: none is before the first run.
+SELECT to_regclass('audit.' || %(table)s) IS NOT NULL;
