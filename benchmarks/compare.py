@@ -22,6 +22,7 @@ from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Rounds, Sc
 from benchmarks.collection import ADDRESS, NOW, PLACES, memories, rows
 from benchmarks.drift import in_ledger, in_store, in_stores, with_drift
 from benchmarks.loading import EDGE, copy_in, load_ledger
+from benchmarks.peers import ledger_copied
 from benchmarks.processes import module, tell
 from benchmarks.sandboxes import empty_sandbox, postgres_cpu
 from benchmarks.tables import middle, number, side_by_side
@@ -147,6 +148,7 @@ def _round(
         Measurement(case, OURS, ours.seconds, ours.cpu, served, edges, ours.peak_mb,
                     found["stages"] | {"findings": found["findings"]})
     ]  # fmt: skip
+    measured.append(_copy(sandbox, url, case, edges))
     for way, options in (
         ("reladiff, JOIN in the database", ("-a", "joindiff", "--assume-unique-key")),
         ("reladiff, checksums", ("-a", "hashdiff", "-j", "2")),
@@ -163,6 +165,14 @@ def _round(
         )
     measured.append(_rclone(case, trees))
     return measured
+
+
+def _copy(sandbox: Path, url: str, case: str, edges: int) -> Measurement:
+    way = "COPY of the ledger, thrown away"
+    used = postgres_cpu(sandbox)
+    took = module("benchmarks.compare", url)
+    served = postgres_cpu(sandbox) - used
+    return Measurement(case, way, took.seconds, took.cpu, served, edges, took.peak_mb)
 
 
 def _rclone(case: str, trees: Path) -> Measurement:
@@ -218,8 +228,15 @@ def table(rounds: Rounds) -> str:
 
 
 def main() -> None:
-    """Compares the ledger at a URL with spooled inventories, and tells what that took."""
-    url, spools, partitions = sys.argv[1:]
+    """Compares the ledger at a URL with spooled inventories, and tells what that took.
+
+    Without inventories the ledger is only fetched.
+    """
+    url, *inventories = sys.argv[1:]
+    if not inventories:
+        tell(lambda: ledger_copied(url))
+        return
+    spools, partitions = inventories
     workspace = Workspace(Path(spools), int(partitions))
     tell(lambda: compared(url, workspace))
 
@@ -230,12 +247,14 @@ BENCHMARK = Benchmark(
     "A ledger in Postgres held against what the stores hold; one edge of a thousand drifted, in "
     "ten ways. *edgekeeper* reads the ledger, spools it by key, joins it with the three spooled "
     "inventories and classifies every artifact in every store (what an audit does between listing "
-    "and looking directly), in one process. *reladiff* compares a copy of the ledger, its enums as "
-    "texts since it takes no others, with a table of the same database that says what the stores "
-    "hold, eight columns of each: nothing is joined by URL, nothing has to be matched with the "
-    "app's rows, and rows that differ are listed, not told apart by what is wrong. *rclone check "
-    "--size-only* compares two local directories, the blobs as the ledger has them and as they "
-    "are; its rows are files, a quarter of the edges.",
+    "and looking directly), in one process. *COPY* takes the ledger's rows out of Postgres with "
+    "psycopg and forgets them: what reading alone costs, before anything is compared. "
+    "*reladiff* compares a copy of the ledger, its enums as texts since it takes no others, "
+    "with a table of the same database that says what the stores hold, eight columns of each: "
+    "nothing is joined by URL, nothing has to be matched with the app's rows, and rows that "
+    "differ are listed, not told apart by what is wrong. *rclone check --size-only* compares "
+    "two local directories, the blobs as the ledger has them and as they are; its rows are "
+    "files, a quarter of the edges.",
     prepared,
     table,
 )

@@ -37,7 +37,7 @@ def peers(directory: Path) -> dict[str, Peer]:
     """Each peer's outcome, by the stage of the audit that it is beside."""
     named = environment(directory)
     return {
-        "snapshot": _timed(lambda: _copied(named["DATABASE_URL"])),
+        "snapshot": _timed(lambda: ledger_copied(named["DATABASE_URL"])),
         "list-vercel-blob": _timed(lambda: _blobs_listed(named)),
         "list-icp-canister": _timed(lambda: _memories_listed(named)),
     }
@@ -49,7 +49,7 @@ def _timed(work: Callable[[], int]) -> Peer:
     return Peer(rows, monotonic() - began)
 
 
-def _copied(database_url: str) -> int:
+def ledger_copied(database_url: str) -> int:
     """The ledger out of Postgres, thrown away: psycopg and COPY."""
     with psycopg.connect(database_url) as conn, conn.cursor() as cursor:
         with cursor.copy("COPY storage_edges TO STDOUT (FORMAT binary)") as copy:

@@ -119,13 +119,12 @@ class Cases:
     remembered: pd.DataFrame
     mixed: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
-    def frame(self, chosen: NDArray[np.bool_]) -> pd.DataFrame:
-        """The cases where ``chosen`` (shape (memories, 6)) is set, with all that is known of each.
+    def frame(self, case: NDArray[np.intp]) -> pd.DataFrame:
+        """Some cases by their numbers, with all that is known of each.
 
         Columns: ``case``, the memory's columns, ``artifact``, ``backend``, the states, the edge's
         columns, the object's columns and the hash's columns; null where there is none.
         """
-        case = np.flatnonzero(chosen.ravel())
         memory, slot = np.divmod(case, WIDTH)
         frame = self.memories.iloc[memory].reset_index(drop=True)
         frame["case"] = case

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from checks.cases import ASSET_SLOTS, WIDTH, Cases
 from checks.model import Backend
-from checks.replicas import Flags, Replicas, known, only, other, same
+from checks.replicas import Flags, Replicas, Texts, known, only, other, same
 from checks.reported import Reported
 from checks.states import Verdict
 
@@ -96,8 +96,8 @@ def _all_against_the_ledger(replicas: Replicas, compared: _Compared) -> Flags:
     return against
 
 
-def _one_value(values: NDArray[np.object_]) -> Flags:
-    """Rows whose known values, one at least, are all the same."""
+def _one_value(values: Texts) -> Flags:
+    """Rows whose known texts, one at least, are all the same."""
     there = known(values)
     first = np.take_along_axis(values, there.argmax(axis=1)[:, None], axis=1)
     one: Flags = there.any(axis=1) & (~there | (values == first)).all(axis=1)

@@ -34,6 +34,8 @@ _METADATA_ON_ICP = SLOT_NUMBER[Artifact.METADATA, Backend.ICP]
 _METADATA_IN_NEON = SLOT_NUMBER[Artifact.METADATA, Backend.NEON]
 _NEON_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.NEON]
 _BLOB_ASSET = SLOT_NUMBER[Artifact.ASSET, Backend.BLOB]
+#: Cases by their numbers, and the kind that is said of all of them, or of each.
+_Said = tuple[NDArray[np.intp], str | NDArray[np.object_]]
 
 
 @dataclass(slots=True)
@@ -70,17 +72,26 @@ def judge(cases: Cases, view: View) -> Judgement:
     report_conflicts(cases, reported, settled)
     _apply_grace(cases, reported, view)
 
-    chosen = reported.kind != ""
-    parts = [
-        cases.frame(chosen).assign(kind=reported.kind[chosen], besides=reported.besides[chosen])
-    ]
-    parts += _whole_memory_findings(cases, whole, view)
-    parts.append(_on_asset(cases, _lost(cases, settled, view)).assign(kind="lost"))
-    parts.append(_on_asset(cases, divergent).assign(kind="replica_divergence"))
-    parts.append(_bad_urls(cases, reported, settled))
-    findings = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    single = np.flatnonzero(reported.kind != "")
+    besides = reported.besides.reshape(-1)[single]
+    findings = _said(
+        cases,
+        (single, reported.of(single)),
+        *_whole_memory_findings(cases, whole, view),
+        (_on_asset(cases, _lost(cases, settled, view)), "lost"),
+        (_on_asset(cases, divergent), "replica_divergence"),
+        (_on_asset(cases, _bad_urls(cases, reported, settled)), "invalid_location"),
+    )
+    findings["besides"] = np.append(besides, np.full(len(findings) - len(single), None))
     findings = attach(findings, replicas)
     return Judgement(findings, _parts(cases, whole), *_agreement(cases, reported, whole))
+
+
+def _said(cases: Cases, *parts: _Said) -> pd.DataFrame:
+    """The frame of all cases that something is said of, with its ``kind``, in this order."""
+    kinds = [np.broadcast_to(np.asarray(kind, dtype=object), len(case)) for case, kind in parts]
+    frame = cases.frame(np.concatenate([case for case, _ in parts]))
+    return frame.assign(kind=np.concatenate(kinds))
 
 
 def _memory_kinds(cases: Cases, view: View) -> NDArray[np.object_]:
@@ -146,26 +157,23 @@ def _after(times: pd.Series, moment: datetime) -> NDArray[np.bool_]:
     return (pd.to_datetime(times, utc=True) > pd.Timestamp(moment)).to_numpy(dtype=bool)
 
 
-def _whole_memory_findings(
-    cases: Cases, whole: NDArray[np.object_], view: View
-) -> list[pd.DataFrame]:
+def _whole_memory_findings(cases: Cases, whole: NDArray[np.object_], view: View) -> list[_Said]:
     """Findings about memories as a whole, each on one of the memory's cases.
 
     A dangling edge is a finding per edge. A memory that the ledger knows to be deleted and whose
     canister copy is left is an orphan in the canister (its blob is found among the objects).
     """
     dangling = (cases.edge != Edge.NONE) & (whole == "dangling_edge")[:, None]
-    parts = [cases.frame(dangling).assign(kind="dangling_edge")]
-    parts.extend(
-        _first_case(cases, whole == kind).assign(kind=kind)
-        for kind in ("icp_only", "type_mismatch")
-    )
-    parts.append(cases.frame(_what_is_left(cases, whole)).assign(kind="deleted_memory"))
-    orphan = np.zeros(cases.verdict.shape, dtype=bool)
-    orphan[:, _METADATA_ON_ICP] = cases.verdict[:, _METADATA_ON_ICP] == Verdict.ORPHAN
-    orphans = cases.frame(orphan & (whole == "")[:, None]).assign(kind="orphaned")
-    parts.append(orphans[~_after(orphans["object_written_at"], view.grace_after)])
-    return parts
+    orphaned = (cases.verdict[:, _METADATA_ON_ICP] == Verdict.ORPHAN) & (whole == "")
+    orphans = np.flatnonzero(orphaned) * WIDTH + _METADATA_ON_ICP
+    young = _after(cases.objects["object_written_at"].reindex(orphans), view.grace_after)
+    return [
+        (np.flatnonzero(dangling), "dangling_edge"),
+        (_first_case(cases, whole == "icp_only"), "icp_only"),
+        (_first_case(cases, whole == "type_mismatch"), "type_mismatch"),
+        (np.flatnonzero(_what_is_left(cases, whole)), "deleted_memory"),
+        (orphans[~young], "orphaned"),
+    ]
 
 
 def _parts(cases: Cases, whole: NDArray[np.object_]) -> pd.DataFrame:
@@ -182,20 +190,19 @@ def _parts(cases: Cases, whole: NDArray[np.object_]) -> pd.DataFrame:
     remnants[:, _METADATA_IN_NEON] |= (in_neon == Edge.NONE).all(axis=1)
     remnants &= (whole == "deleted_memory")[:, None]
     untracked = (cases.verdict == Verdict.ICP_ONLY) & (whole == "icp_only")[:, None]
-    return pd.concat(
-        [
-            cases.frame(remnants).assign(kind="deleted_memory"),
-            cases.frame(untracked).assign(kind="icp_only"),
-        ],
-        ignore_index=True,
+    return _said(
+        cases,
+        (np.flatnonzero(remnants), "deleted_memory"),
+        (np.flatnonzero(untracked), "icp_only"),
     )
 
 
-def _first_case(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
+def _first_case(cases: Cases, memories: NDArray[np.bool_]) -> NDArray[np.intp]:
     """One case of each chosen memory: of ``type_mismatch`` one per memory id."""
-    chosen = np.zeros(cases.verdict.shape, dtype=bool)
-    chosen[:, 0] = memories
-    return cases.frame(chosen).drop_duplicates(["key_hi", "key_lo"])
+    chosen = np.flatnonzero(memories)
+    again = cases.memories[["key_hi", "key_lo"]].iloc[chosen].duplicated().to_numpy(dtype=bool)
+    first: NDArray[np.intp] = chosen[~again] * WIDTH
+    return first
 
 
 def _what_is_left(cases: Cases, whole: NDArray[np.object_]) -> NDArray[np.bool_]:
@@ -206,13 +213,12 @@ def _what_is_left(cases: Cases, whole: NDArray[np.object_]) -> NDArray[np.bool_]
     return left
 
 
-def _on_asset(cases: Cases, memories: NDArray[np.bool_]) -> pd.DataFrame:
+def _on_asset(cases: Cases, memories: NDArray[np.bool_]) -> NDArray[np.intp]:
     """The case of each chosen memory's asset where it came from: a note's text is in Neon."""
-    chosen = np.zeros(cases.verdict.shape, dtype=bool)
-    in_neon = cases.object[:, _NEON_ASSET] == Object.THERE
-    chosen[:, _NEON_ASSET] = memories & in_neon
-    chosen[:, _BLOB_ASSET] = memories & ~in_neon
-    return cases.frame(chosen)
+    chosen = np.flatnonzero(memories)
+    case = chosen * WIDTH + _BLOB_ASSET
+    case[cases.object[chosen, _NEON_ASSET] == Object.THERE] += _NEON_ASSET - _BLOB_ASSET
+    return case
 
 
 def _lost(cases: Cases, settled: NDArray[np.bool_], view: View) -> NDArray[np.bool_]:
@@ -249,11 +255,11 @@ def _may_be_elsewhere(cases: Cases) -> NDArray[np.bool_]:
     return foreign
 
 
-def _bad_urls(cases: Cases, reported: Reported, settled: NDArray[np.bool_]) -> pd.DataFrame:
-    """Rows whose own URL names no object of the store, where the edge is not already reported."""
+def _bad_urls(cases: Cases, reported: Reported, settled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Memories whose own URL names no object of the store, where the edge is not reported yet."""
     bad = cases.memories["row_url_problem"].notna().to_numpy(dtype=bool)
-    bad = bad & (reported.kind[:, _BLOB_ASSET] != "invalid_location") & ~settled
-    return _on_asset(cases, bad).assign(kind="invalid_location")
+    unsaid = reported.kind[:, _BLOB_ASSET] != "invalid_location"
+    return np.asarray(bad & unsaid & ~settled, dtype=bool)
 
 
 def _agreement(

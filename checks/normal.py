@@ -185,8 +185,13 @@ def key_of_uuid(text: str) -> tuple[int, int]:
 
 def key_of_text(text: str) -> tuple[int, int]:
     """A 128-bit BLAKE2b digest of ``text`` as two unsigned 64-bit integers: its join key."""
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    digest = digest_of_text(text)
     return int.from_bytes(digest[:8]), int.from_bytes(digest[8:])
+
+
+def digest_of_text(text: str) -> bytes:
+    """The 16 bytes of that digest."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def key_of_memory_id(text: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from checks.cases import ASSET_SLOTS, WIDTH, Cases
@@ -16,14 +17,21 @@ from checks.model import Backend
 from checks.states import Edge, Object
 
 Flags = NDArray[np.bool_]
+Texts = NDArray[np.int32]
+#: The number of a text that is not known.
+UNKNOWN = -1
 _STORES = [each.value for each in Backend]
 
 
 @dataclass(slots=True)
 class Replicas:
-    """The assets of a partition, store by store; what is not known is None, NaN or NaT.
+    """The assets of a partition, store by store; what is not known is -1, NaN or NaT.
+
+    A text (hash, version, location) is its number among ``texts``, so that two are compared as
+    integers are.
 
     Attributes:
+        texts: a pyarrow array of every text once.
         there: the store was seen to hold bytes.
         claimed: the ledger says that it does.
         recorded: the edge's hash, whatever the edge claims.
@@ -40,18 +48,19 @@ class Replicas:
         doubted: the last reading of a former run found something else, or nothing.
     """
 
+    texts: Any
     there: Flags
     claimed: Flags
-    recorded: NDArray[np.object_]
+    recorded: Texts
     recorded_size: NDArray[np.float64]
     touched_at: NDArray[np.datetime64]
-    sha256: NDArray[np.object_]
+    sha256: Texts
     size: NDArray[np.float64]
     written_at: NDArray[np.datetime64]
-    version: NDArray[np.object_]
-    location: NDArray[np.object_]
-    verified_sha256: NDArray[np.object_]
-    verified_version: NDArray[np.object_]
+    version: Texts
+    location: Texts
+    verified_sha256: Texts
+    verified_version: Texts
     verified_at: NDArray[np.datetime64]
     doubted: Flags
 
@@ -68,34 +77,43 @@ class Replicas:
         sizes = _numbers(objects["object_size"])
         sizes[read.reshape(sizes.shape)] = _numbers(hashes["read_size"])[read.reshape(sizes.shape)]
         outcome = known["known_outcome"]
+        texts, numbers = _numbered(
+            edges["content_hash"], hashes["sha256"].where(read), known["verified_sha256"],
+            objects["object_version"], known["verified_version"], objects["object_location"],
+        )  # fmt: skip
+        recorded, sha256, verified_sha256, version, verified_version, location = numbers
         return cls(
+            texts=texts,
             there=cases.object[:, ASSET_SLOTS] == Object.THERE,
             claimed=cases.edge[:, ASSET_SLOTS] == Edge.TRUE,
-            recorded=_texts(edges["content_hash"]),
+            recorded=recorded,
             recorded_size=_numbers(edges["size_bytes"]),
             touched_at=_times(touched),
-            sha256=_texts(hashes["sha256"].where(read)),
+            sha256=sha256,
             size=sizes,
             written_at=_times(objects["object_written_at"]),
-            version=_texts(objects["object_version"]),
-            location=_texts(objects["object_location"]),
-            verified_sha256=_texts(known["verified_sha256"]),
-            verified_version=_texts(known["verified_version"]),
+            version=version,
+            location=location,
+            verified_sha256=verified_sha256,
+            verified_version=verified_version,
             verified_at=_times(known["verified_at"]),
             doubted=_flags(outcome.isin(["differed", "gone"])),
         )  # fmt: skip
 
     def of_memories(self, memories: NDArray[np.intp]) -> Self:
         """The same of some memories alone."""
-        return replace(
-            self, **{each.name: getattr(self, each.name)[memories] for each in fields(self)}
-        )
+        arrays = [each.name for each in fields(self) if each.name != "texts"]
+        return replace(self, **{name: getattr(self, name)[memories] for name in arrays})
+
+    def text(self, number: int) -> str | None:
+        """The text of a number, None of -1."""
+        return None if number < 0 else str(self.texts[int(number)])
 
     def read(self) -> Flags:
         """Whose bytes were read in this run."""
         return known(self.sha256)
 
-    def holds(self, sha256: NDArray[np.object_]) -> Flags:
+    def holds(self, sha256: Texts) -> Flags:
         """Which replicas hold the bytes with a hash, as far as reading can tell.
 
         They were read now, or they were read before and the store's version is what it was then:
@@ -201,10 +219,10 @@ def _replica(replicas: Replicas, at: tuple[int, int], *, holds: bool) -> dict[st
     """One replica; ``holds``: its bytes are known to be what its edge says."""
     return {
         "backend": _STORES[at[1]],
-        "location": replicas.location[at],
-        "version": replicas.version[at],
-        "recorded": replicas.recorded[at],
-        "sha256": replicas.sha256[at],
+        "location": replicas.text(replicas.location[at]),
+        "version": replicas.text(replicas.version[at]),
+        "recorded": replicas.text(replicas.recorded[at]),
+        "sha256": replicas.text(replicas.sha256[at]),
         "holds": holds,
         "written_at": _moment(replicas.written_at[at]),
         "verified_at": _moment(replicas.verified_at[at]),
@@ -215,28 +233,28 @@ def _moment(at: np.datetime64) -> str | None:
     return None if np.isnat(at) else f"{at}Z"
 
 
-def known(values: NDArray[np.object_]) -> Flags:
-    """Where there is a value."""
-    there: Flags = pd.notna(values)
+def known(values: NDArray[Any]) -> Flags:
+    """Where there is a value: a text's number, or a number of bytes."""
+    there: Flags = values >= 0 if values.dtype.kind == "i" else ~np.isnan(values)
     return there
 
 
-def only(values: NDArray[np.object_], flags: Flags) -> NDArray[np.object_]:
-    """The values where ``flags`` is set, None elsewhere."""
-    kept = values.copy()
-    kept[~flags] = None
+def only(texts: Texts, flags: Flags) -> Texts:
+    """The texts where ``flags`` is set, unknown elsewhere."""
+    kept = texts.copy()
+    kept[~flags] = UNKNOWN
     return kept
 
 
-def same(left: NDArray[np.object_], right: NDArray[np.object_]) -> Flags:
-    """Where both values are known and equal: an unknown one never counts as agreeing."""
-    equal: Flags = np.asarray(left == right, dtype=bool) & known(left) & known(right)
+def same(left: Texts, right: Texts) -> Flags:
+    """Where both texts are known and equal: an unknown one never counts as agreeing."""
+    equal: Flags = (left == right) & known(left)
     return equal
 
 
 def other(left: NDArray[Any], right: NDArray[Any]) -> Flags:
     """Where both values are known and differ: an unknown one never counts as different."""
-    differ: Flags = np.asarray(left != right, dtype=bool) & pd.notna(left) & pd.notna(right)
+    differ: Flags = (left != right) & known(left) & known(right)
     return differ
 
 
@@ -244,10 +262,12 @@ def _flags(values: pd.Series) -> Flags:
     return values.to_numpy(dtype=bool).reshape(-1, len(_STORES))
 
 
-def _texts(values: pd.Series) -> NDArray[np.object_]:
-    texts: NDArray[np.object_] = values.astype(object).to_numpy(dtype=object, copy=True)
-    texts[values.isna().to_numpy(dtype=bool)] = None
-    return texts.reshape(-1, len(_STORES))
+def _numbered(*columns: pd.Series) -> tuple[Any, Texts]:
+    """Every text of some columns once, and the columns as numbers, -1 for null."""
+    texts = [pa.array(column, pa.string(), from_pandas=True) for column in columns]
+    encoded = pa.chunked_array(texts, pa.string()).combine_chunks().dictionary_encode()
+    numbers = encoded.indices.fill_null(UNKNOWN).to_numpy()
+    return encoded.dictionary, numbers.reshape(len(columns), -1, len(_STORES))
 
 
 def _numbers(values: pd.Series) -> NDArray[np.float64]:

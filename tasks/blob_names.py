@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +17,7 @@ from checks.normal import (
     MAX_PATHNAME_UTF16_UNITS,
     BlobAddress,
     LocationProblem,
-    icp_memory_id,
+    leading_segment,
 )
 
 #: A URL of the form that the app itself makes of its uploads.
@@ -37,31 +38,54 @@ def pathnames(
 ) -> list[str | LocationProblem]:
     """``address.pathname`` of each URL, quick where a URL is of the usual form."""
     texts = list(urls)
-    own: dict[str, bool] = {}
-    found: list[Any] = _usual(address, texts, bare=bare)
-    for place, (text, name) in enumerate(zip(texts, found, strict=True)):
-        if name is None:
-            found[place] = _looked_at(address, text, own, bare=bare)
+    try:
+        column = pa.array(texts, pa.string())
+    except UnicodeEncodeError:  # one holds half a surrogate pair, as JSON can, and Arrow can't
+        own: dict[str, bool] = {}
+        return [_looked_at(address, text, own, bare=bare) for text in texts]
+    names, problems = pathname_column(address, column, bare=bare)
+    found: list[str | LocationProblem] = names.to_pylist()
+    for place, problem in problems.items():
+        found[place] = problem
     return found
 
 
-def icp_memory_ids(locations: Iterable[str | None]) -> list[str | None]:
-    """``icp_memory_id`` of each location."""
-    texts = list(locations)
-    column = _column(texts)
-    if column is None:
-        return list(map(icp_memory_id, texts))
-    ids: list[str | None] = pc.struct_field(
-        pc.extract_regex(column, _REPLICA), "memory"
-    ).to_pylist()
-    return ids
+def pathname_column(
+    address: BlobAddress, urls: Any, *, bare: bool = False
+) -> tuple[Any, dict[int, LocationProblem]]:
+    """``address.pathname`` of each of a pyarrow array of URLs.
+
+    Returns:
+        The pathnames, null where a URL names none, and by their places why these name none.
+    """
+    names = _usual(address, urls, bare=bare)
+    unusual = names.is_null()
+    places = np.flatnonzero(unusual)
+    own: dict[str, bool] = {}
+    texts = urls.take(pa.array(places)).to_pylist()
+    found = [_looked_at(address, text, own, bare=bare) for text in texts]
+    decoded = [None if isinstance(name, LocationProblem) else name for name in found]
+    problems = {
+        int(place): name
+        for place, name in zip(places, found, strict=True)
+        if isinstance(name, LocationProblem)
+    }
+    return pc.replace_with_mask(names, unusual, pa.array(decoded, pa.string())), problems
 
 
-def _usual(address: BlobAddress, texts: list[str | None], *, bare: bool) -> list[str | None]:
-    """The pathnames of texts that need no decoding; None for all others."""
-    column = _column(texts)
-    if column is None:
-        return [None] * len(texts)
+def icp_memory_id_column(locations: Any) -> Any:
+    """``icp_memory_id`` of each of a pyarrow array of locations, null where it names none."""
+    return pc.struct_field(pc.extract_regex(locations, _REPLICA), "memory")
+
+
+def leading_segments(pathnames: Any) -> set[str]:
+    """``leading_segment`` of all of a pyarrow array of pathnames, each once."""
+    heads = pc.replace_substring_regex(pathnames, "(?s)/.*", "/").unique()
+    return set(map(leading_segment, heads.to_pylist()))
+
+
+def _usual(address: BlobAddress, column: Any, *, bare: bool) -> Any:
+    """The pathnames of texts that need no decoding; null for all others."""
     parts = pc.extract_regex(column, _PLAIN)
     origins = pc.struct_field(parts, "origin").dictionary_encode()
     own = pa.array(map(address.owns, origins.dictionary.to_pylist()), pa.bool_())
@@ -72,8 +96,7 @@ def _usual(address: BlobAddress, texts: list[str | None], *, bare: bool) -> list
         pc.less_equal(pc.binary_length(names), MAX_PATHNAME_UTF16_UNITS),
         pc.less_equal(pc.binary_length(column), MAX_LOCATION_LENGTH),
     )
-    usual: list[str | None] = pc.if_else(short, names, None).to_pylist()
-    return usual
+    return pc.if_else(short, names, None)
 
 
 def _looked_at(
@@ -89,11 +112,3 @@ def _looked_at(
     pathname = unquote(path) if "%" in path else path
     usual = own[origin] and 2 * len(pathname) <= MAX_PATHNAME_UTF16_UNITS
     return pathname if usual and not _ODD.search(pathname) else address.pathname(url, bare=bare)
-
-
-def _column(texts: list[str | None]) -> Any | None:
-    """Texts as Arrow has them; None where one holds half a surrogate pair, as JSON can."""
-    try:
-        return pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        return None

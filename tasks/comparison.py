@@ -250,7 +250,7 @@ def _respelled(cases: Cases, odd: pd.DataFrame) -> pd.DataFrame:
     tracked = np.zeros(cases.edge.shape, dtype=bool)
     tracked[cases.memories.set_index(row).index.isin(pd.MultiIndex.from_frame(wanted[row]))] = True
     tracked &= cases.edge != Edge.NONE
-    own = cases.frame(tracked).assign(kind="invalid_id")
+    own = cases.frame(np.flatnonzero(tracked)).assign(kind="invalid_id")
     return own.merge(wanted, "inner", [*row, "artifact", "backend"])
 
 

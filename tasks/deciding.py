@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from checks.acknowledgement import changed_facts
-from checks.cases import WIDTH
 from checks.decisions import as_read, as_the_url_says, needs_copies, refusal
 from checks.describe import plain_records
 from checks.errors import UsageError
@@ -175,7 +176,7 @@ def _copies(
     workspace = run.workspace(look.seen.facts["partitions"])
     view = observe.view_of(run, look.seen.facts, look.seen.reports)
     cases, _ = cases_of(workspace, partition, view, run.settings.blob_address)
-    frame = cases.frame(cases.edge.reshape(-1, WIDTH) > 0)
+    frame = cases.frame(np.flatnonzero(cases.edge > 0))
     mine = (frame["memory_id"] == finding["memory_id"]) & (
         frame["artifact"] == Artifact.ASSET.value
     )

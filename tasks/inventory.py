@@ -14,6 +14,8 @@ from tasks.partitions import PartitionWriter
 from tasks.stores.protocol import ListingReport, Store
 
 Progress = Callable[[int], None]
+#: A page may hold a hundred: making a table costs the same for thousands.
+_ROWS_AT_ONCE = 5_000
 
 
 async def spool(
@@ -58,14 +60,19 @@ async def spool_batches(
 ) -> None:
     """Writes batches of an inventory's rows down; what came before an error is kept."""
     failure: StoreError | None = None
+    rows: list[dict[str, Any]] = []
     with PartitionWriter(directory, schema, partitions) as writer:
         try:
             async for batch in batches:
-                if batch:
-                    writer.write(_table(batch, schema))
-                    progress(len(batch))
+                rows += batch
+                progress(len(batch))
+                if len(rows) >= _ROWS_AT_ONCE:
+                    writer.write(_table(rows, schema))
+                    rows = []
         except StoreError as error:
             failure = error
+        if rows:
+            writer.write(_table(rows, schema))
     if failure is not None:
         raise failure
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from checks.normal import key_of_memory_id, key_of_text
+from checks.normal import digest_of_text, key_of_memory_id
 
 Keys = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 _UUID_LENGTH = 36
@@ -68,8 +68,7 @@ def with_memory_keys(table: Any, schema: pa.Schema) -> Any:
 
 def text_keys(texts: Iterable[str]) -> Keys:
     """The keys of pathnames and other texts: ``key_of_text`` of each."""
-    pairs = np.array([key_of_text(text) for text in texts], dtype=np.uint64).reshape(-1, 2)
-    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    return _halves(np.frombuffer(b"".join(map(digest_of_text, texts)), np.uint8))
 
 
 def _uuid_keys(ids: Any) -> tuple[Any, Any, npt.NDArray[np.bool_]]:
@@ -80,6 +79,11 @@ def _uuid_keys(ids: Any) -> tuple[Any, Any, npt.NDArray[np.bool_]]:
     text = data.reshape(-1, _UUID_LENGTH)
     nibbles = _NIBBLES[text[:, _DIGITS]]
     good = (nibbles != _NOT_HEX).all(axis=1) & (text[:, _DASHES] == ord("-")).all(axis=1)
-    octets = (nibbles[:, 0::2] << 4) | (nibbles[:, 1::2] & 15)
-    halves = np.ascontiguousarray(octets).view(">u8").astype(np.uint64)
-    return halves[:, 0], halves[:, 1], good
+    octets = np.bitwise_or(nibbles[:, 0::2] << 4, nibbles[:, 1::2] & 15, dtype=np.uint8)
+    return *_halves(octets), good
+
+
+def _halves(octets: npt.NDArray[np.uint8]) -> Keys:
+    """Numbers of 16 octets each as their high and low halves."""
+    halves = np.ascontiguousarray(octets).view(">u8").reshape(-1, 2).astype(np.uint64)
+    return np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])

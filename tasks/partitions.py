@@ -19,6 +19,8 @@ ROWS_PER_PARTITION = 250_000
 #: Rows that wait in memory until they are written, those of all partitions together; and how many
 #: of one are worth writing at once.
 _BUFFERED_ROWS, _FEWEST_ROWS = 131_072, 1_024
+#: As small as snappy, and read in half the time.
+_COMPRESSION = "lz4"
 #: Few values, often repeated: worth a dictionary in the file.
 DICTIONARY = ("memory_type", "artifact", "backend", "sync_state", "source", "capsule_id", "kind")
 
@@ -85,7 +87,10 @@ class PartitionWriter:
         dictionary = [name for name in DICTIONARY if name in schema.names]
         self._writers = [
             pq.ParquetWriter(
-                self._unfinished(number), schema, use_dictionary=dictionary, compression="snappy"
+                self._unfinished(number),
+                schema,
+                use_dictionary=dictionary,
+                compression=_COMPRESSION,
             )
             for number in range(partitions)
         ]

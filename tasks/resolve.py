@@ -6,18 +6,20 @@ and what was found is spooled again under the memory's key (two shuffles, as in 
 join). What no memory expects is left over: those are the candidates for orphans.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from checks import columns
 from checks.cases import Partition
-from checks.model import Artifact, Backend
+from checks.model import Artifact, Backend, MemoryType
 from checks.normal import (
     BlobAddress,
     LocationProblem,
@@ -26,7 +28,7 @@ from checks.normal import (
     leading_segment,
 )
 from checks.row_values import displaced, row_problems
-from tasks.blob_names import icp_memory_ids, pathnames
+from tasks.blob_names import icp_memory_id_column, leading_segments, pathname_column
 from tasks.join_keys import canonical_uuids, memory_keys, text_keys
 from tasks.partitions import PartitionWriter, partition_path, read_partition
 
@@ -129,35 +131,44 @@ def ledger_part(
     Adds ``named`` (the blob pathname or canister memory id that the location names, else null),
     ``location_problem`` and ``malformed``.
     """
-    edges: pd.DataFrame = read_partition(workspace.ledger, partition, columns).to_pandas()
-    named = np.full(len(edges), None, dtype=object)
-    problems = named.copy()
-    locations = _plain(edges["location"])
-    present = edges["present"].to_numpy(dtype=bool)
-    if address is not None:
-        places = np.flatnonzero(edges["backend"] == Backend.BLOB)
-        found = pathnames(address, locations[places], bare=True)
-        for place, pathname in zip(places, found, strict=True):
-            if not isinstance(pathname, LocationProblem):
-                named[place] = pathname
-            elif pathname is not LocationProblem.NULL or present[place]:
-                problems[place] = pathname.value
-    places = np.flatnonzero((edges["backend"] == Backend.ICP) & edges["location"].notna())
-    named[places] = icp_memory_ids(locations[places])
-    nameless = [place for place in places if named[place] is None]
-    problems[nameless] = LocationProblem.UNPARSEABLE.value
-    return edges.assign(
-        named=pd.array(named, dtype="str"),
-        location_problem=pd.array(problems, dtype="str"),
-        malformed=problems != None,  # noqa: E711 - element by element
+    edges = read_partition(workspace.ledger, partition, columns).combine_chunks()
+    locations, backends, present = (
+        edges[name].combine_chunks() for name in ("location", "backend", "present")
     )
+    on_icp = pc.and_(_is(backends, Backend.ICP), locations.is_valid())
+    ids = icp_memory_id_column(locations.filter(on_icp))
+    named = pc.replace_with_mask(pa.nulls(len(edges), pa.string()), on_icp, ids)
+    unnamed = pc.and_(on_icp, named.is_null())
+    problems = dict.fromkeys(np.flatnonzero(unnamed).tolist(), LocationProblem.UNPARSEABLE)
+    if address is not None:
+        in_blob = _is(backends, Backend.BLOB)
+        names, odd = pathname_column(address, locations.filter(in_blob), bare=True)
+        named = pc.replace_with_mask(named, in_blob, names)
+        places = np.flatnonzero(in_blob)
+        claimed = pc.fill_null(present, fill_value=False)
+        for number, problem in odd.items():
+            place = int(places[number])
+            if problem is not LocationProblem.NULL or claimed[place].as_py():
+                problems[place] = problem
+    found: pd.DataFrame = (
+        edges.append_column("named", named)
+        .append_column("location_problem", _told(problems, len(edges)))
+        .to_pandas()
+    )
+    return found.assign(malformed=found["location_problem"].notna())
 
 
-def _plain(texts: pd.Series) -> NDArray[np.object_]:
-    """A column of texts as Python has them, None for null."""
-    found: NDArray[np.object_] = texts.astype(object).to_numpy(dtype=object, copy=True)
-    found[texts.isna().to_numpy()] = None
-    return found
+def _is(backends: Any, backend: Backend) -> Any:
+    """Which of a pyarrow array are one backend."""
+    return pc.fill_null(pc.equal(backends, backend.value), fill_value=False)
+
+
+def _told(problems: Mapping[int, LocationProblem], length: int) -> Any:
+    """A pyarrow array of so many texts: what is wrong with some places, null elsewhere."""
+    told = np.full(length, None, dtype=object)
+    for place, problem in problems.items():
+        told[place] = problem.value
+    return pa.array(told, pa.string())
 
 
 def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None) -> pd.DataFrame:
@@ -165,20 +176,21 @@ def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None)
 
     A note has no URL, and nothing is wrong with that.
     """
-    rows: pd.DataFrame = read_partition(workspace.inventory(Backend.NEON), partition).to_pandas()
-    named = np.full(len(rows), None, dtype=object)
-    problems = named.copy()
+    rows = read_partition(workspace.inventory(Backend.NEON), partition)
+    named, problems = pa.nulls(len(rows), pa.string()), {}
     if address is not None:
-        places = np.flatnonzero(rows["memory_type"] != "note")
-        found = pathnames(address, _plain(rows["url"])[places])
-        for place, pathname in zip(places, found, strict=True):
-            if isinstance(pathname, LocationProblem):
-                problems[place] = pathname.value
-            else:
-                named[place] = pathname
-    return rows.assign(
-        pathname=pd.array(named, dtype="str"), url_problem=pd.array(problems, dtype="str")
+        has_file = pc.not_equal(rows["memory_type"].combine_chunks(), MemoryType.NOTE.value)
+        urls = rows["url"].combine_chunks().filter(has_file)
+        names, odd = pathname_column(address, urls)
+        named = pc.replace_with_mask(named, has_file, names)
+        places = np.flatnonzero(has_file)
+        problems = {int(places[number]): problem for number, problem in odd.items()}
+    found: pd.DataFrame = (
+        rows.append_column("pathname", named)
+        .append_column("url_problem", _told(problems, len(rows)))
+        .to_pandas()
     )
+    return found
 
 
 def expect(workspace: Workspace, address: BlobAddress | None) -> None:
@@ -198,9 +210,9 @@ def expect(workspace: Workspace, address: BlobAddress | None) -> None:
 
 def _write(writer: PartitionWriter, frame: pd.DataFrame, natural_key: str) -> None:
     """Spools ``frame`` under the key of its column ``natural_key``; its own keys are kept aside."""
-    names = _plain(frame[natural_key])
+    names = pa.array(frame[natural_key], pa.string())
     as_ids = natural_key == "named"
-    high, low = memory_keys(pa.array(names, pa.string())) if as_ids else text_keys(names)
+    high, low = memory_keys(names) if as_ids else text_keys(names.to_pylist())
     frame = frame.rename(columns={"key_hi": "memory_hi", "key_lo": "memory_lo"})
     writer.write(pa.Table.from_pandas(frame.assign(key_hi=high, key_lo=low), preserve_index=False))
 
@@ -284,30 +296,29 @@ def match_blobs(workspace: Workspace) -> LeftOver:
     workspace.left_over.mkdir(parents=True, exist_ok=True)
     with PartitionWriter(seen, _SEEN_BLOB, workspace.partitions) as writer:
         for partition in range(workspace.partitions):
-            inventory = read_partition(workspace.inventory(Backend.BLOB), partition).to_pandas()
-            expected = read_partition(workspace.expected(Backend.BLOB), partition).to_pandas()
-            inventory = inventory.rename(
-                columns={name: f"object_{name}" for name in ("location", "size", "version")}
-                | {"written_at": "object_written_at"}
+            inventory = read_partition(workspace.inventory(Backend.BLOB), partition)
+            expected = read_partition(workspace.expected(Backend.BLOB), partition)
+            inventory = inventory.rename_columns(
+                [name if name in _KEY else f"object_{name}" for name in inventory.column_names]
             )
-            matched = expected.drop(columns="location").merge(inventory, "inner", _KEY)
-            referred = _referred(workspace, partition, expected)
-            free = ~inventory["object_location"].isin(referred)
-            result.segments.update(inventory.loc[~free, "object_location"].map(leading_segment))
-            result.objects += int(free.sum())
+            names = inventory["object_location"]
+            referred = pc.is_in(names, _referred(workspace, partition, expected))
+            result.segments |= leading_segments(names.filter(referred))
+            left_over = inventory.filter(pc.invert(referred)).select(_LEFT_OVER.names)
+            result.objects += len(left_over)
+            matched = expected.drop_columns("location").to_pandas()
+            matched = matched.merge(inventory.to_pandas(), "inner", _KEY)
             matched["key_hi"], matched["key_lo"] = matched["memory_hi"], matched["memory_lo"]
             writer.write(pa.Table.from_pandas(matched[_SEEN_BLOB.names], preserve_index=False))
-            inventory.loc[free, _LEFT_OVER.names].to_parquet(
-                partition_path(workspace.left_over, partition), index=False
-            )
+            pq.write_table(left_over, partition_path(workspace.left_over, partition))
     return result
 
 
-def _referred(workspace: Workspace, partition: int, expected: pd.DataFrame) -> set[str]:
-    """The pathnames of a partition that something refers to."""
-    referred = set(expected.loc[~expected["deleted"].astype(bool), "location"])
-    named = read_partition(workspace.references, partition).column("location")
-    return referred.union(named.to_pylist())
+def _referred(workspace: Workspace, partition: int, expected: Any) -> Any:
+    """The pathnames of a partition that something refers to, as a pyarrow array."""
+    owned = expected["location"].filter(pc.invert(expected["deleted"]))
+    named = read_partition(workspace.references, partition)["location"]
+    return pa.chunked_array([*owned.chunks, *named.chunks], pa.string()).combine_chunks()
 
 
 def load_partition(

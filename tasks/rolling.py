@@ -341,7 +341,7 @@ def _targets(
     backends = verification.readable(view.stores)
     named = [backend.value for backend in backends if view.stores[backend] in usable]
     cases, _ = comparison.cases_of(workspace, partition, view, run.settings.blob_address)
-    frame = cases.frame(cases.readable_assets())[_TARGET_COLUMNS]
+    frame = cases.frame(np.flatnonzero(cases.readable_assets()))[_TARGET_COLUMNS]
     known = read_partition(workspace.readings, partition).to_pandas()
     known = known.drop(columns=["key_hi", "key_lo"])
     return frame[frame["backend"].isin(named)].merge(known, "left", _BY)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from checks.cases import WIDTH, Cases
@@ -85,7 +86,7 @@ def _nowhere(memory_id: str, memory_type: str) -> MemoryVerdict:
 def _memories(cases: Cases, verdicts: Any, certificates: Certificates) -> Iterator[MemoryVerdict]:
     """The memories of one partition, in the order of ``cases.memories``."""
     told = (cases.edge != Edge.NONE) | (cases.object != Object.ABSENT)
-    frame = cases.frame(told)
+    frame = cases.frame(np.flatnonzero(told))
     replicas: dict[int, list[Replica]] = {}
     for case in plain_records(frame):
         replicas.setdefault(case["case"] // WIDTH, []).append(_replica(case, certificates))

@@ -18,8 +18,9 @@ from checks.normal import (
     is_canonical_uuid,
     key_of_memory_id,
     key_of_text,
+    leading_segment,
 )
-from tasks.blob_names import icp_memory_ids, pathnames
+from tasks.blob_names import icp_memory_id_column, leading_segments, pathnames
 from tasks.database import Connection, connect
 from tasks.join_keys import canonical_uuids, memory_keys
 from tasks.partitions import partition_files
@@ -309,10 +310,10 @@ def test_the_quick_way_to_a_pathname_gives_what_the_rule_gives() -> None:
 def test_whole_columns_are_read_as_one_id_is() -> None:
     locations = [None, "", "icp://a/b", "icp://a/b/c", "icp:///b", "icp://a/", "icp://a\n/b\n", "ICP://a/b",
                  "xicp://a/b", "icp://ä/ö"]  # fmt: skip
-    assert icp_memory_ids(locations) == [icp_memory_id(each) for each in locations]
-    assert icp_memory_ids([*locations, "\ud800"])[:-1] == [
-        icp_memory_id(each) for each in locations
-    ]
+    ids_there = icp_memory_id_column(pa.array(locations))
+    assert ids_there.to_pylist() == [icp_memory_id(each) for each in locations]
+    names = ["a/b/c", "a", "", "/a", "a/", "b/x\ny", "c\nd/e/f", "c", "é/ä"]
+    assert leading_segments(pa.array(names)) == {leading_segment(each) for each in names}
     ids = ["ABCDEF00-0000-4000-8000-00000000000A", "x", "", "é" * 18, "00000000-0000-0000-0000-000000000001",
            "00000000-0000-0000-0000-000000000001\n", "00000000-0000-0000-0000-00000000000\uff11"]  # fmt: skip
     assert canonical_uuids(pa.array(ids)).tolist() == [is_canonical_uuid(each) for each in ids]
