@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -16,10 +18,12 @@ from typing import Any
 import httpx
 
 from benchmarks.benchmark import OURS, Benchmark, Measurement, Round, Rounds, Scale
-from benchmarks.peers import PEERS, peers
+from benchmarks.peers import PEERS, blobs_by_folder, peers
 from benchmarks.sandboxes import environment, seeded_sandbox
 from benchmarks.tables import markdown, middle, number, ratio
 from sandbox.directory import SandboxDirectory
+from tasks.stores.blob.asking import PAGE_LIMIT
+from tasks.stores.blob.listing import FEWEST_PAGES, PAGES_PER_FOLDER
 
 _KB_PER_MB = 1024
 WHOLE = "the whole command"
@@ -27,9 +31,8 @@ WHOLE = "the whole command"
 LATENCIES = (30, 100)
 #: With more memories than these only the audit itself is measured: ic-py would need an hour.
 _MOST_BESIDE = 200_000
-#: Requests of a listing that can be under way at once: a page of the blob store names the next one,
-#: and the sandbox's settings let so many go to the canister.
-AT_ONCE = {"vercel-blob": 1, "icp-canister": 32}
+#: Requests to the canister that the sandbox's settings let be under way at once.
+_AT_ONCE = 32
 _PARTS = {
     "snapshot of ledger, rows and references": ("snapshot",),
     "listing Vercel Blob": ("list-vercel-blob",),
@@ -100,10 +103,11 @@ def _round(sandbox: Path, *, alone: bool) -> list[Measurement]:
     for stage, peer in peers(sandbox).items():
         part = by_stage[stage]
         measured.append(Measurement(part, PEERS[stage], peer.seconds, rows=peer.rows))
+    chain = _chain(blobs_by_folder(environment(sandbox)))
     for milliseconds in LATENCIES:
         with slowed(sandbox, milliseconds):
             later = audited(sandbox)
-        measured += _slowed(done, later, milliseconds)
+        measured += _slowed(done, later, milliseconds, chain)
     return measured
 
 
@@ -126,11 +130,24 @@ def _part(done: Audited, part: str, stages: Sequence[str]) -> Measurement:
     return Measurement(part, OURS, seconds, rows=done.record["edges"]["total"], also=also)
 
 
-def _slowed(done: Audited, later: Audited, milliseconds: int) -> Iterator[Measurement]:
-    """What slower stores make of the whole and of the listings, held against what they have to."""
+def _chain(blobs: Counter[str]) -> int:
+    """Pages of the blob store of which each names the next: of all, or of the largest folder."""
+    whole = ceil(blobs.total() / PAGE_LIMIT)
+    if whole < max(FEWEST_PAGES, PAGES_PER_FOLDER * len(blobs)):
+        return whole
+    return 1 + ceil(max(blobs.values()) / PAGE_LIMIT)
+
+
+def _slowed(done: Audited, later: Audited, milliseconds: int, chain: int) -> Iterator[Measurement]:
+    """What slower stores make of the whole and of the listings, held against what they have to.
+
+    ``chain``: pages of the blob store that have to come one after the other.
+    """
+    after_one_another = {
+        "vercel-blob": chain, "icp-canister": _requests(later, "icp-canister") / _AT_ONCE
+    }  # fmt: skip
     bounds = {
-        part: _requests(later, store) * milliseconds / 1000 / AT_ONCE[store]
-        for part, store in _LISTINGS.items()
+        part: after_one_another[store] * milliseconds / 1000 for part, store in _LISTINGS.items()
     }
     whole = _whole(later, milliseconds)
     yield replace(whole, also=whole.also | {"bound": done.seconds + max(bounds.values())})
@@ -186,9 +203,10 @@ BENCHMARK = Benchmark(
     "`edgekeeper audit --verify 0` of a seeded sandbox whose memories are all stored forever: "
     "every store listed, everything compared, nothing hashed; its stages run side by side where "
     "they can. Then the same with every request to the blob store and to the canister answered "
-    "later: a listing needs at least its requests times that, divided by how many go at once (one "
-    "after the other where each page names the next), or what it needed without; the command what "
-    "it needed without and the slower listing's.",
+    "later: a listing needs at least that for each page of the longest row in which one names the "
+    "next (the blob store's largest folder, or all of a store that is not cut by folders; of the "
+    "canister's requests 32 go at once), or what it needed without; the command what it needed "
+    "without and the slower listing's.",
     prepared,
     table,
 )

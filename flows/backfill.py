@@ -8,13 +8,12 @@ from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
 from flows.clusters import abreast
 from flows.engine import flow, name_run, task
-from flows.spread import spread_over
+from flows.spread import listings, spread_over
 from tasks import audit, filling, observe, publish, rolling
 from tasks.lease import Fence
 from tasks.settings import byte_budget, load_settings
 
 snapshot = task(observe.snapshot)
-list_store = task(observe.list_store)
 resolve = task(observe.resolve)
 hash_assets = task(rolling.verify, name="hash")
 fill = task(filling.fill)
@@ -60,12 +59,7 @@ def backfill(
 def _observed(run: audit.AuditRun) -> tuple[observe.Seen, Mapping[str, Any]]:
     """What a back-fill looks at, in its order."""
     facts = snapshot(run)
-    blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
-    reports = {
-        Backend.NEON: observe.neon_report(facts),
-        Backend.BLOB: blob.result(),
-        Backend.ICP: icp.result(),
-    }
+    reports = {Backend.NEON: observe.neon_report(facts), **listings(run, facts)}
     resolve(run, facts)
     reading = hash_assets(run, facts, reports, None, spread_over(run))
     return observe.Seen(facts, observe.after_reading(reports, reading)), reading

@@ -12,7 +12,7 @@ from checks.run import RunRecord
 from flows.artifacts import Progress
 from flows.clusters import abreast
 from flows.engine import flow, name_run, task
-from flows.spread import quality_checks, spread_over
+from flows.spread import listings, quality_checks, spread_over
 from tasks import (
     audit,
     content_repair,
@@ -31,7 +31,6 @@ from tasks.resolve import LeftOver
 from tasks.settings import load_settings
 
 snapshot = task(observe.snapshot)
-list_store = task(observe.list_store)
 resolve = task(observe.resolve)
 verify_bytes = task(rolling.verify, name="verify")
 conclude = task(observe.conclude, name="compare-and-confirm")
@@ -116,12 +115,7 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
     """What an audit does before it changes anything, in its order."""
     facts = snapshot(run)
     progress.reached(10, "listing the stores")
-    blob, icp = (list_store.submit(run, each, facts) for each in (Backend.BLOB, Backend.ICP))
-    reports = {
-        Backend.NEON: observe.neon_report(facts),
-        Backend.BLOB: blob.result(),
-        Backend.ICP: icp.result(),
-    }
+    reports = {Backend.NEON: observe.neon_report(facts), **listings(run, facts)}
     progress.reached(50, "bringing rows, objects and edges together")
     # Workers that check tables would not read, while the minutes for reading run: they come later.
     early = quality_checks(run, facts) if run.abreast == 1 else []

@@ -1,19 +1,45 @@
 """The tasks that a cluster's workers do side by side, and gathering what came of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prefect import unmapped
 from prefect.futures import PrefectFuture
 
+from checks.model import Backend
 from flows.engine import task
-from tasks import rolling, run_checks
+from tasks import observe, rolling, run_checks
 from tasks.audit import AuditRun
 from tasks.observe import Seen
 from tasks.quality import CheckResult
+from tasks.stores.protocol import ListingReport
 
+_list_store = task(observe.list_store)
+_list_shard = task(observe.list_shard)
 _read_share = task(rolling.read_share, name="read-share")
 _check_quality = task(run_checks.check_tables, name="quality-checks")
+
+
+def listings(run: AuditRun, facts: Mapping[str, Any]) -> dict[Backend, ListingReport]:
+    """Has both object stores listed side by side, on a cluster each by several workers.
+
+    ``facts`` are those of the snapshot.
+    """
+    begun = {backend: _begun(run, backend, facts) for backend in (Backend.BLOB, Backend.ICP)}
+    return {backend: finished() for backend, finished in begun.items()}
+
+
+def _begun(
+    run: AuditRun, backend: Backend, facts: Mapping[str, Any]
+) -> Callable[[], ListingReport]:
+    """Begins to list a store; gives what waits for its end."""
+    shards = observe.listing_shards(run, backend, facts)
+    if not shards:
+        return _list_store.submit(run, backend, facts).result
+    listed = _list_shard.map(unmapped(run), unmapped(backend), shards, unmapped(facts))
+    return lambda: observe.put_together(
+        run, backend, facts, dict(zip(shards, listed.result(), strict=True))
+    )
 
 
 def spread_over(run: AuditRun) -> rolling.Spread:

@@ -1,6 +1,6 @@
 """Writing down what a store holds: a listing spooled as Parquet, with its report beside it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,7 +11,7 @@ from checks.errors import StoreError, StoreUnreachableError
 from checks.model import Backend, StoreState
 from tasks.join_keys import memory_keys, text_keys
 from tasks.partitions import PartitionWriter
-from tasks.stores.protocol import ListingReport, Store
+from tasks.stores.protocol import ListingReport, Shard, Store
 
 Progress = Callable[[int], None]
 #: A page may hold a hundred: making a table costs the same for thousands.
@@ -26,10 +26,11 @@ async def spool(
     progress: Progress = lambda _objects: None,
     *,
     expected: int = 0,
+    shard: Shard | None = None,
 ) -> ListingReport:
-    """Lists ``store`` into ``directory``; memory stays flat.
+    """Lists ``store``, or a shard of it, into ``directory``; memory stays flat.
 
-    ``expected``: about how many objects there should be.
+    ``expected``: about how many objects there should be in all.
 
     The inventory's natural key is ``memory_id`` where the schema has it, else ``location``. A
     listing that fails half-way leaves what it saw: seen is there, but not seen is unknown.
@@ -37,7 +38,9 @@ async def spool(
     report = ListingReport(StoreState.INCOMPLETE, expected=expected)
     started = monotonic()
     try:
-        await spool_batches(store.list_batches(report), schema, directory, partitions, progress)
+        batches = store.list_batches(report, shard)
+        share = shard.id if shard else ""
+        await spool_batches(batches, schema, directory, partitions, progress, share=share)
     except StoreError as error:
         break_off(report, error)
     report.seconds = monotonic() - started
@@ -57,11 +60,16 @@ async def spool_batches(
     directory: Path,
     partitions: int,
     progress: Progress = lambda _objects: None,
+    *,
+    share: str = "",
 ) -> None:
-    """Writes batches of an inventory's rows down; what came before an error is kept."""
+    """Writes batches of an inventory's rows down; what came before an error is kept.
+
+    ``share``: see ``PartitionWriter``.
+    """
     failure: StoreError | None = None
     rows: list[dict[str, Any]] = []
-    with PartitionWriter(directory, schema, partitions) as writer:
+    with PartitionWriter(directory, schema, partitions, share) as writer:
         try:
             async for batch in batches:
                 rows += batch
@@ -89,6 +97,28 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         high, low = text_keys([row["location"] for row in rows])
     columns |= {"key_hi": pa.array(high), "key_lo": pa.array(low)}
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def as_one(reports: Iterable[ListingReport]) -> ListingReport:
+    """The report of a listing whose shards have these; what is unknown of one is not of others.
+
+    It is complete where all of them are, and unreachable where all of them were.
+    """
+    several = list(reports)
+    states = {report.state for report in several}
+    unknown = {name: why for report in several for name, why in report.unknown_parts.items()}
+    details = dict.fromkeys(report.detail for report in several if report.detail)
+    return ListingReport(
+        states.pop() if len(states) == 1 else StoreState.INCOMPLETE,
+        objects=sum(report.objects for report in several),
+        bytes=sum(report.bytes for report in several),
+        seconds=max(report.seconds for report in several),
+        requests=sum(report.requests for report in several),
+        detail="; ".join(details) or None,
+        unknown_parts=unknown,
+        ignored=sum(report.ignored for report in several),
+        expected=max(report.expected for report in several),
+    )
 
 
 def judge_emptiness(report: ListingReport, backend: Backend, present: int) -> None:

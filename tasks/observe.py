@@ -24,15 +24,15 @@ from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
 from tasks.claims import claimed_now
 from tasks.expectation import expected_objects, judge_shrinkage, last_whole
-from tasks.inventory import break_off, judge_emptiness, spool
-from tasks.partitions import PartitionWriter, read_partition
+from tasks.inventory import as_one, break_off, judge_emptiness, spool
+from tasks.partitions import PartitionWriter, keep_shares, read_partition
 from tasks.progress import advancing
 from tasks.references import still_named
 from tasks.settings import Settings
 from tasks.snapshot import take_snapshot
 from tasks.stores import open_store
 from tasks.stores.icp.store import IcpStore
-from tasks.stores.protocol import ListingReport, Store
+from tasks.stores.protocol import ListingReport, Shard, Store
 
 #: Partitions compared at once: each keeps a core busy and holds some 200 MB, so that more of them
 #: would cost memory and gain nothing. One core is left to the data-quality checks beside them.
@@ -90,12 +90,76 @@ def list_store(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Lis
     """Lists one store into the run's inventory; a store that is not looked at lists as nothing."""
 
     def work() -> dict[str, Any]:
-        report = asyncio.run(_list(run, backend, facts))
-        judge_emptiness(report, backend, facts["present"].get(backend.value, 0))
-        judge_shrinkage(report, backend, last_whole(run, backend))
-        return asdict(report)
+        return asdict(_judged(run, backend, facts, asyncio.run(_list(run, backend, facts))))
 
-    return _report(run.stage(f"list-{backend.value}", work))
+    return _report(run.stage(_listing_stage(backend), work))
+
+
+def listing_shards(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> list[Shard]:
+    """What of a store a cluster's workers list side by side; nothing where that is not done.
+
+    A store that does not answer is not cut: its listing says what is wrong.
+    """
+    done = run.directory.done_stage(_listing_stage(backend)) is not None
+    if run.abreast <= 1 or done or not _wanted(run, backend):
+        return []
+
+    async def cut() -> list[Shard]:
+        store = open_store(backend, run.settings, known_capsules=facts["capsules"])
+        try:
+            return await store.shards(run.abreast, expected_objects(run, backend, facts))
+        finally:
+            await store.aclose()
+
+    try:
+        return asyncio.run(cut())
+    except StoreError:
+        return []
+
+
+def list_shard(
+    run: AuditRun, backend: Backend, shard: Shard, facts: Mapping[str, Any]
+) -> ListingReport:
+    """Lists one shard into the run's inventory, beside the others."""
+
+    def work() -> dict[str, Any]:
+        return asdict(asyncio.run(_list(run, backend, facts, shard)))
+
+    return _report(run.stage(f"{_listing_stage(backend)}-{shard.id}", work))
+
+
+def put_together(
+    run: AuditRun,
+    backend: Backend,
+    facts: Mapping[str, Any],
+    shards: Mapping[Shard, ListingReport],
+) -> ListingReport:
+    """The report of a whole store, of which each shard was listed by itself."""
+
+    def work() -> dict[str, Any]:
+        directory = run.directory.inventory(backend.value)
+        keep_shares(directory, {shard.id for shard in shards})
+        return asdict(_judged(run, backend, facts, as_one(shards.values())))
+
+    return _report(run.stage(_listing_stage(backend), work))
+
+
+def _judged(
+    run: AuditRun, backend: Backend, facts: Mapping[str, Any], report: ListingReport
+) -> ListingReport:
+    """The report, which is doubted where there is less than there should be."""
+    judge_emptiness(report, backend, facts["present"].get(backend.value, 0))
+    judge_shrinkage(report, backend, last_whole(run, backend))
+    return report
+
+
+def _listing_stage(backend: Backend) -> str:
+    return f"list-{backend.value}"
+
+
+def _wanted(run: AuditRun, backend: Backend) -> bool:
+    """Whether a store is looked at."""
+    return backend in run.options.stores and is_configured(run.settings, backend)
 
 
 def _report(facts: Mapping[str, Any]) -> ListingReport:
@@ -104,27 +168,31 @@ def _report(facts: Mapping[str, Any]) -> ListingReport:
     return ListingReport(**values | {"state": StoreState(facts["state"])})
 
 
-async def _list(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> ListingReport:
+async def _list(
+    run: AuditRun, backend: Backend, facts: Mapping[str, Any], shard: Shard | None = None
+) -> ListingReport:
     partitions = facts["partitions"]
     directory = run.directory.inventory(backend.value)
-    wanted = backend in run.options.stores and is_configured(run.settings, backend)
-    if not wanted:
+    if not _wanted(run, backend):
         list_nothing(directory, SCHEMAS[backend], partitions)
         detail = "left out by --store" if is_configured(run.settings, backend) else None
         return ListingReport(StoreState.NOT_CONFIGURED, detail=detail)
-    store = open_store(backend, run.settings, known_capsules=facts["capsules"])
+    sharing = run.abreast if shard else 1
+    store = open_store(backend, run.settings, known_capsules=facts["capsules"], sharing=sharing)
     try:
         told = advancing(f"listing {backend}", _expected(backend, facts))
         if isinstance(store, IcpStore):
             await store.check_interface()  # what its listing raises is in the report already
         report = await spool(
             store, SCHEMAS[backend], directory, partitions, told,
-            expected=expected_objects(run, backend, facts),
+            expected=expected_objects(run, backend, facts), shard=shard,
         )  # fmt: skip
     except StoreError as error:  # of one store: what the others hold is not in doubt
-        list_nothing(directory, SCHEMAS[backend], partitions)
+        list_nothing(directory, SCHEMAS[backend], partitions, shard.id if shard else "")
         report = ListingReport(StoreState.INCOMPLETE)
         break_off(report, error)
+        if shard and backend is Backend.ICP:
+            report.unknown_parts |= dict.fromkeys(shard.names, str(error))
     finally:
         await store.aclose()
     return report
@@ -136,9 +204,9 @@ def _expected(backend: Backend, facts: Mapping[str, Any]) -> int | None:
     return None if present is None else int(present) // (2 if backend is Backend.ICP else 1)
 
 
-def list_nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
+def list_nothing(directory: Path, schema: pa.Schema, partitions: int, share: str = "") -> None:
     """Leaves the inventory of a store that was not looked at."""
-    with PartitionWriter(directory, schema, partitions):
+    with PartitionWriter(directory, schema, partitions, share):
         pass
 
 

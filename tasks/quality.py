@@ -17,7 +17,7 @@ import pandas as pd
 from checks.model import Backend
 from checks.run import Checks
 from checks.suites import MODULES, Limits, Suite, all_suites
-from tasks.partitions import partition_files
+from tasks.partitions import files_by_partition, partition_files
 from tasks.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def run_suites(
         _check_result(suite, tally)
         for table, suite in suites.items()
         if table in chosen
-        for tally in validation.validated(context, suite, partition_files(chosen[table]), limits)
+        for tally in validation.validated(context, suite, files_by_partition(chosen[table]), limits)
     ]
 
 

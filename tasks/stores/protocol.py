@@ -4,9 +4,11 @@
 :class:`checks.errors.StoreError`. Nobody may confuse the two.
 """
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Protocol
 
 from checks.model import Artifact, Backend, StoreState
@@ -107,6 +109,30 @@ class ListingReport:
     expected: int = 0
     shrunk_from: int | None = None
 
+    def count_request(self) -> None:
+        """One more was sent."""
+        self.requests += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a store's listing that has nothing in common with the others.
+
+    Attributes:
+        names: of the store's own parts, each with all that lies in it: a canister's capsules,
+            prefixes of pathnames.
+        levels: prefixes of which only what lies directly under them belongs to it.
+    """
+
+    names: tuple[str, ...]
+    levels: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """What tells it from the others, and is the same whenever it is made again."""
+        told = json.dumps([sorted(self.names), sorted(self.levels)])
+        return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
 
 class Store(Protocol):
     """One backend. Every method may raise a :class:`checks.errors.StoreError`."""
@@ -120,8 +146,18 @@ class Store(Protocol):
         """
         ...
 
-    def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
-        """Everything the store holds, in batches of rows with the columns of its inventory.
+    async def shards(self, number: int, expected: int) -> list[Shard]:
+        """Cuts the listing into ``number`` parts at most, none where it is better not cut.
+
+        ``expected``: about how many objects there are. Together they are all that was in the store
+        when this was asked.
+        """
+        ...
+
+    def list_batches(
+        self, report: ListingReport, shard: Shard | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Everything the store holds, or one shard of it, in batches of its inventory's rows.
 
         ``report`` is kept up to date while the listing goes on, and its ``state`` is set before the
         iterator ends. A listing that can't go on ends early with the state ``incomplete`` or

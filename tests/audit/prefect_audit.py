@@ -14,7 +14,7 @@ from tasks.settings import Settings
 
 #: By stage, the task that begins it.
 _FIRST = {
-    "snapshot": "snapshot", "list": "list_store", "resolve": "resolve", "verify": "verify_bytes",
+    "snapshot": "snapshot", "list": "listings", "resolve": "resolve", "verify": "verify_bytes",
     "conclude": "conclude", "propose": "propose", "mend": "mend", "close": "close",
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from checks.normal import BlobAddress, is_ignored, url_path
 from tasks.inventory import _table
 from tasks.stores.blob import failures, reading
 from tasks.stores.blob.answers import Blob, BlobVersion, decoded, parse_blob, parse_page
-from tasks.stores.blob.listing import _row, _Unseen
+from tasks.stores.blob.listing import _row, _sound, _Unseen
 from tasks.stores.blob.writing import access_of
 from tasks.stores.icp.transport import Transport
 
@@ -43,13 +43,15 @@ def examine_answer(data: bytes) -> str:
 
 def _page(body: bytes) -> str:
     page = parse_page(decoded(body))
+    folders = _sound(page.folders, "images/")
+    assert all(each.startswith("images/") and each.endswith("/") for each in folders)
     unseen = _Unseen()
     fresh = unseen.of(page.blobs)
     unseen.guard_progress(fresh, page)
     _table([_row(blob) for blob in fresh], BLOB_INVENTORY)
     for blob in fresh[:5]:
         _used(blob)
-    return f"{min(len(fresh), 3)} {page.cursor is None} {unseen.remark() is None}"
+    return f"{min(len(fresh), 3)} {page.cursor is None} {unseen.repeated == 0} {bool(folders)}"
 
 
 def _used(blob: Blob) -> str:

@@ -4,7 +4,7 @@ Nothing here guesses. An answer that lacks a field or has one of another type is
 :class:`checks.errors.MalformedAnswerError`, and nobody draws a conclusion from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
@@ -75,10 +75,14 @@ class Blob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing; ``cursor`` leads to the next, None after the last."""
+    """One page of a listing; ``cursor`` leads to the next, None after the last.
+
+    ``folders``: of a folded one the prefixes, each with its slash, that more lies under.
+    """
 
     blobs: list[Blob]
     cursor: str | None
+    folders: list[str] = field(default_factory=list)
 
 
 def decoded(body: bytes) -> Any:
@@ -131,7 +135,10 @@ def parse_page(answer: Any) -> Page:
         raise MalformedAnswerError('a page of the blob listing does not say whether it "hasMore"')
     if more and not (isinstance(cursor, str) and cursor):
         raise MalformedAnswerError("a page of the blob listing has more after it but no cursor")
-    return Page([parse_blob(item) for item in blobs], cursor if more else None)
+    folders = answer.get("folders") or []
+    if not (isinstance(folders, list) and all(isinstance(each, str) for each in folders)):
+        raise MalformedAnswerError('a page of the blob listing has no sound "folders"')
+    return Page([parse_blob(item) for item in blobs], cursor if more else None, folders)
 
 
 def parse_error(body: bytes) -> tuple[str | None, str]:

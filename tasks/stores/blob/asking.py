@@ -18,11 +18,18 @@ async def list_page(
     connection: BlobConnection,
     cursor: str | None = None,
     *,
+    prefix: str = "",
+    folded: bool = False,
     limit: int = PAGE_LIMIT,
     on_attempt: Callable[[], None] = lambda: None,
 ) -> Page:
-    """One page of everything in the store, retried as the policy says. Raises StoreError."""
+    """One page of what begins with ``prefix``, retried as the policy says. Raises StoreError.
+
+    ``folded``: what lies deeper is named by its folder alone.
+    """
     params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+    params |= {"prefix": prefix} if prefix else {}
+    params |= {"mode": "folded"} if folded else {}
     what = "listing the blob store"
     try:
         answer = await connection.call(

@@ -11,7 +11,7 @@ from tasks.stores.blob.answers import Blob
 from tasks.stores.blob.asking import find, list_page
 from tasks.stores.blob.connection import BlobConnection, Body
 from tasks.stores.blob.writing import Access
-from tasks.stores.protocol import HashedObject, ListingReport, Observation, Sink
+from tasks.stores.protocol import HashedObject, ListingReport, Observation, Shard, Sink
 
 
 class BlobStore:
@@ -53,12 +53,21 @@ class BlobStore:
         await list_page(self._connection, limit=1)
         return self._connection.store_id
 
-    def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
+    async def shards(self, number: int, expected: int) -> list[Shard]:
+        """Its folders dealt out, see ``Store.shards``; how much lies in each is not known."""
+        found = await listing.cut(self._connection, expected)
+        dealt = [found.names[start::number] for start in range(min(number, len(found.names)))]
+        first, *others = dealt
+        return [Shard(first, found.levels), *map(Shard, others)] if others else []
+
+    def list_batches(
+        self, report: ListingReport, shard: Shard | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
         """Every object, see ``Store.list_batches``: rows of ``BLOB_INVENTORY`` without keys.
 
         Objects under a prefix of ``EDGEKEEPER_BLOB_IGNORE`` are among them, and counted apart too.
         """
-        return listing.list_batches(self._connection, self._ignored, report)
+        return listing.list_batches(self._connection, self._ignored, report, shard)
 
     async def look_up(
         self, location: str, artifact: Artifact = Artifact.ASSET

@@ -3,16 +3,16 @@
 An item can be skipped between two pages, or come twice. So what comes is de-duplicated, its number
 is compared with the capsule's own count, and where fewer came the capsule is listed again until
 nothing new turns up, at most three times. A capsule that still is not whole, or can't be read at
-all, is unknown; the others are not affected by it.
+all, is unknown; the others are not affected by it. Several are listed at the same time.
 
 A listing's headers do not say whether a memory is on its way out (``deleted_at``): such a memory is
 listed as any other. Looking it up or reading it finds it absent.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
+from heapq import heapreplace
 from typing import Any
 
 from checks.errors import (
@@ -25,10 +25,10 @@ from checks.model import StoreState
 from tasks.stores.icp.agent import ReplyTooLargeError
 from tasks.stores.icp.canister import PAGE_LIMIT, Canister
 from tasks.stores.icp.memory import Capsule, MemoryPage, inventory_row
-from tasks.stores.protocol import ListingReport
+from tasks.stores.protocol import ListingReport, Shard
+from tasks.stores.side_by_side import merged
 
 PASSES = 3
-_QUEUED_PAGES = 32
 _SPARE_PAGES = 1_000
 #: Pages may be shorter than asked for; twenty times as many as there would be is no listing.
 _PAGES_FACTOR = 20
@@ -38,6 +38,25 @@ SPARE_PAGES_IN_ALL = 10_000
 EXPECTED_FACTOR = 5
 
 Row = dict[str, Any]
+
+
+async def cut(canister: Canister, number: int, known_capsules: Collection[str]) -> list[Shard]:
+    """The capsules dealt out to so many shards, each with about as many memories.
+
+    Those that the ledger knows and the identity does not see are in the first.
+    """
+    counts = {each.id: each.memory_count for each in await canister.capsules()}
+    shards = min(number, len(counts))
+    if shards <= 1:
+        return []
+    names: list[list[str]] = [[] for _ in range(shards)]
+    memories = [(0, place) for place in range(len(names))]  # a heap: the lightest comes first
+    for capsule in sorted(counts, key=counts.__getitem__, reverse=True):
+        held, place = memories[0]
+        names[place].append(capsule)
+        heapreplace(memories, (held + counts[capsule] + 1, place))
+    names[0] += sorted(set(known_capsules) - counts.keys())
+    return [Shard(tuple(each)) for each in names]
 
 
 class Listing:
@@ -50,15 +69,19 @@ class Listing:
         known_capsules: Collection[str],
         in_flight: int,
         gone_capsules: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> None:
-        """``known_capsules`` there should be, says the ledger; ``gone_capsules`` are no more."""
+        """``known_capsules`` there should be, says the ledger; ``gone_capsules`` are no more.
+
+        ``only``: the others are somebody else's to list; None: all are listed.
+        """
         self._canister = canister
         self._report = report
-        self._known = known_capsules
+        self._only = only
+        self._known = [each for each in known_capsules if only is None or each in only]
         self._gone = gone_capsules
         self._certified_gone: list[str] = []
         self._in_flight = in_flight
-        self._queue: asyncio.Queue[list[Row] | Exception | None] = asyncio.Queue(_QUEUED_PAGES)
         self._pages_left = SPARE_PAGES_IN_ALL + EXPECTED_FACTOR * report.expected // PAGE_LIMIT
         self._started = time.monotonic()
         self._requests_before = canister.agent.transport.requests
@@ -70,7 +93,9 @@ class Listing:
             capsules = await self._capsules()
             if capsules is None:
                 return
-            async with aclosing(self._rows(capsules)) as batches:
+            chains = map(self._list_or_report, capsules.values())
+            at_once = min(self._in_flight, len(capsules))
+            async with aclosing(merged(chains, at_once)) as batches:
                 async for rows in batches:
                     self._report.objects += len(rows)
                     self._report.bytes += sum(row["size"] or 0 for row in rows)
@@ -83,12 +108,15 @@ class Listing:
     async def _capsules(self) -> dict[str, Capsule] | None:
         """The capsules that are visible, None where that could not be found out."""
         try:
-            capsules = {capsule.id: capsule for capsule in await self._canister.capsules()}
+            found = await self._canister.capsules()
+            capsules = {
+                each.id: each for each in found if self._only is None or each.id in self._only
+            }
         except StoreError as error:
             unreachable = isinstance(error, StoreUnreachableError)
             self._report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
             self._report.detail = str(error)
-            self._report.unknown_parts.update(dict.fromkeys(self._known, str(error)))
+            self._report.unknown_parts |= dict.fromkeys(self._only or self._known, str(error))
             return None
         for capsule_id in self._known:
             if capsule_id not in capsules and (why := await self._why_unknown(capsule_id)):
@@ -113,60 +141,39 @@ class Listing:
         self._certified_gone.append(capsule_id)
         return None
 
-    async def _rows(self, capsules: dict[str, Capsule]) -> AsyncGenerator[list[Row], None]:
-        """The rows of all capsules as they come, from several capsules at once."""
-        waiting = iter(capsules.values())
-
-        async def work() -> None:
-            for capsule in waiting:
-                await self._list_or_report(capsule)
-
-        async def work_all() -> None:
-            end: Exception | None = None
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self._in_flight, len(capsules))):
-                        group.create_task(work())
-            except Exception as error:  # noqa: BLE001 - raised where the rows are consumed
-                end = error
-            await self._queue.put(end)
-
-        running = asyncio.create_task(work_all())
+    async def _list_or_report(self, capsule: Capsule) -> AsyncGenerator[list[Row], None]:
+        """The rows of one capsule; why it is not whole, where it is not, is in the report."""
         try:
-            while (item := await self._queue.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    async def _list_or_report(self, capsule: Capsule) -> None:
-        try:
-            problem = await self._list_capsule(capsule)
+            async with aclosing(self._list_capsule(capsule)) as batches:
+                async for rows in batches:
+                    yield rows
         except StoreError as error:
-            problem = str(error)
-        if problem is not None:
-            self._report.unknown_parts[capsule.id] = problem
+            self._report.unknown_parts[capsule.id] = str(error)
 
-    async def _list_capsule(self, capsule: Capsule) -> str | None:
-        """Lists a capsule until it is whole; says why it is not, None where it is."""
+    async def _list_capsule(self, capsule: Capsule) -> AsyncGenerator[list[Row], None]:
+        """Lists a capsule until it is whole. Raises StoreError where it can't be."""
         seen: set[str] = set()
         expected = capsule.memory_count
         for number in range(PASSES):
             before = len(seen)
-            await self._list_pages(capsule.id, expected, seen)
+            async with aclosing(self._list_pages(capsule.id, expected, seen)) as batches:
+                async for rows in batches:
+                    yield rows
             if len(seen) >= expected:
-                return None
+                return
             expected = await self._count(capsule.id)  # some may have been deleted meanwhile
             if len(seen) >= expected:
-                return None
+                return
             if number and len(seen) == before:
                 break
-        return f"{len(seen)} of its {expected} memories came, however often it was listed"
+        raise StoreError(
+            f"{len(seen)} of its {expected} memories came, however often it was listed"
+        )
 
-    async def _list_pages(self, capsule_id: str, expected: int, seen: set[str]) -> None:
-        """One pass through a capsule's pages; hands on what was not seen before."""
+    async def _list_pages(
+        self, capsule_id: str, expected: int, seen: set[str]
+    ) -> AsyncGenerator[list[Row], None]:
+        """One pass through a capsule's pages: what was not seen before."""
         cursor: str | None = None
         cursors: set[str] = set()
         limit = PAGE_LIMIT
@@ -185,7 +192,7 @@ class Listing:
                 )
             rows = self._new_rows(capsule_id, page.items, seen)
             if rows:
-                await self._queue.put(rows)
+                yield rows
             if page.next_cursor is None:
                 return
             _check_cursor(page.next_cursor, cursor, cursors)

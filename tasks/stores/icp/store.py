@@ -25,7 +25,7 @@ from tasks.stores.icp.canister import NEEDED, Canister, Method
 from tasks.stores.icp.certificate import root_key_of
 from tasks.stores.icp.compatibility import check_interface
 from tasks.stores.icp.identity import load_identity, principal_bytes, principal_text
-from tasks.stores.icp.listing import Listing
+from tasks.stores.icp.listing import Listing, cut
 from tasks.stores.icp.memory import (
     Asset,
     AssetKind,
@@ -36,7 +36,7 @@ from tasks.stores.icp.memory import (
 )
 from tasks.stores.icp.reading import Digests, hash_blob
 from tasks.stores.icp.transport import Transport
-from tasks.stores.protocol import HashedObject, ListingReport, Observation, Sink, emptied
+from tasks.stores.protocol import HashedObject, ListingReport, Observation, Shard, Sink, emptied
 
 #: How long a capsule that could be read counts as readable.
 _READABLE_SECONDS = 60.0
@@ -116,16 +116,23 @@ class IcpStore:
         """Raises SettingsError where the canister lacks a method that is called."""
         check_interface(await self.canister.service_interface(), needed)
 
-    def list_batches(self, report: ListingReport) -> AsyncIterator[list[dict[str, Any]]]:
-        """All memories in all capsules that the identity sees, once each.
+    async def shards(self, number: int, expected: int) -> list[Shard]:  # noqa: ARG002
+        """Its capsules dealt out, see ``Store.shards``: each says how many memories it has."""
+        return await cut(self.canister, number, self._known_capsules)
+
+    def list_batches(
+        self, report: ListingReport, shard: Shard | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """All memories in all capsules that the identity sees, or in a shard's, once each.
 
         The rows have the columns of :data:`checks.columns.ICP_INVENTORY` but for the key. What
         capsules could not be read whole is in ``report.unknown_parts``; memories that came from
         them before that was known are in the batches all the same: they were seen.
         """
         listing = Listing(
-            self.canister, report, self._known_capsules, self._in_flight, self._gone_capsules
-        )
+            self.canister, report, self._known_capsules, self._in_flight, self._gone_capsules,
+            only=frozenset(shard.names) if shard else None,
+        )  # fmt: skip
         return listing.batches()
 
     async def look_up(
