@@ -15,7 +15,7 @@ import pytest
 from damaged_sandbox import Box, command_line
 
 from tasks.run_directory import run_ids
-from tests.cli.test_docs import PAGES, commands_in
+from tests.pages.shown import PAGES, commands_in, name_of
 
 #: Run by tests of their own.
 ELSEWHERE = {
@@ -23,13 +23,13 @@ ELSEWHERE = {
     "COMMAND --help": "tests/cli/test_commands.py",
     "audit --resume": "tests/audit/test_resume.py",
     "audit --resume RUN_ID": "tests/audit/test_resume.py",
-    "sandbox": "tests/cli/test_readme.py",
+    "sandbox": "tests/pages/test_first_steps.py",
     "serve": "tests/database/test_serve.py",
 }
 #: Pages whose commands are run one after the other, as their reader would.
-RUN_ELSEWHERE = {"quick-start.md": "tests/cli/test_readme.py"}
+RUN_ELSEWHERE = {"docs/quick-start.md": "tests/pages/test_first_steps.py"}
 #: What has to be there before something else: the commands are run in this order.
-ORDER = ("doctor", "schema", "backfill", "plan", "audit", "findings", "report", "ack", "resolve",
+ORDER = ("--version", "doctor", "schema", "backfill", "plan", "audit", "findings", "report", "ack", "resolve",
          "verify", "checking", "store-forever", "repairing", "revert", "quarantine", "prune")  # fmt: skip
 #: What a command wants that a page may only mention: the first words, the option, its value.
 COMPLETED = {
@@ -47,7 +47,7 @@ DAMAGE = (
 
 def documented() -> list[list[str]]:
     """The commands of all pages once each, in the order in which they can be run."""
-    pages = (page.read_text("utf-8") for page in PAGES if page.name not in RUN_ELSEWHERE)
+    pages = (page.read_text("utf-8") for page in PAGES if name_of(page) not in RUN_ELSEWHERE)
     shown = {tuple(words) for page in pages for words in commands_in(page)}
     wanted = (words for words in shown if not {shlex.join(words), words[0]} & ELSEWHERE.keys())
     return sorted(map(list, wanted), key=lambda words: (ORDER.index(rank(words)), words))

@@ -2,27 +2,18 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+import tomllib
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from typer.main import get_command
 
 from checks.kinds import KINDS
-from edgekeeper.cli.app import app
+from tests.pages.shown import COMMANDS, DOCS, PAGES, ROOT, commands_in
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
-COMMANDS = get_command(app)
 #: Where a page leaves a command's name to the reader.
 PLACEHOLDERS = {"COMMAND", "…"}
-#: Where a command of ours starts in a line of shell.
-STARTS = r"(?:^|\(|bin/)edgekeeper (.*)"
-#: Where the shell goes on after a command.
-GOES_ON = r"\s(?:&&|\|\||[;|>])\s"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,7 +22,7 @@ def test_the_runbook_says_what_to_do_about_every_kind(kind: str) -> None:
     assert f"`{kind}`" in runbook
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         if "://" not in target:
@@ -48,6 +39,20 @@ def test_the_readmes_table_has_every_command() -> None:
     named = {cell.split()[0] for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
              for cell in re.findall(r"`([^`]+)`", row)}  # fmt: skip
     assert set(COMMANDS.commands) <= named  # type: ignore[attr-defined]
+
+
+def test_every_direct_dependency_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    explained = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    rows = {
+        name.strip()
+        for row in re.findall(r"^\| ([a-z0-9 ,_-]+) \|", explained, re.MULTILINE)
+        for name in row.split(",")
+    }
+    extra = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(each for group in extra for each in group)]
+    lacking = [re.split(r"[\[<>=; ~]", each)[0] for each in wanted]
+    assert [name for name in lacking if name not in rows | {project["name"]}] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -71,22 +76,6 @@ def test_a_command_that_does_not_exist_would_be_noticed() -> None:
     assert wrong_with(["audit", "--repair", "everything"]) == "--repair everything is no choice"
     assert wrong_with(["schema", "aply"]) == "no such command"
     assert wrong_with(["schema", "apply", "--dry-run"]) is None
-
-
-def commands_in(page: str) -> Iterator[list[str]]:
-    """What follows ``edgekeeper`` in the shell blocks and the inline code of a page, in order."""
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    for line in (line for block in blocks for line in block.splitlines()):
-        for part in re.split(GOES_ON, line.replace(')"', "")):
-            if match := re.search(STARTS, part):
-                yield shlex.split(match[1], comments=True)
-    prose = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
-    for code in re.findall(r"`([^`\n]+)`", prose):
-        match = re.search(STARTS, code)
-        command = match[1] if match else code
-        known = command.split()[0] in COMMANDS.commands  # type: ignore[attr-defined]
-        if match or (known and " --" in command):
-            yield shlex.split(command, comments=True)
 
 
 def wrong_with(words: list[str]) -> str | None:
