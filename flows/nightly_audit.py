@@ -139,13 +139,13 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
 
 def _compared(run: audit.AuditRun, left_over: LeftOver, seen: observe.Seen) -> list[Concluded]:
     """What is concluded of every partition, and of the objects that nothing refers to."""
+    # Galleries are asked for one by one, which is mostly waiting. A worker has other things to do.
+    early = conclude_collection.submit(run, seen) if run.abreast == 1 else None
     partitions = list(range(seen.facts["partitions"]))
-    concluded = conclude.map(unmapped(run), partitions, unmapped(seen))
-    return [
-        *concluded.result(),
-        conclude_left_over(run, left_over, seen),
-        conclude_collection(run, seen),
-    ]
+    concluded = conclude.map(unmapped(run), partitions, unmapped(seen)).result()
+    left = conclude_left_over(run, left_over, seen)
+    whole = early.result() if early else conclude_collection(run, seen)
+    return [*concluded, left, whole]
 
 
 def _mended(run: audit.AuditRun, fence: Fence | None, found: _Found) -> RunRecord:
