@@ -4,6 +4,7 @@ _ENGINE = "wants a Docker engine"
 _CLUSTER = "wants a Kubernetes cluster"
 NOT_HERE = {
     "prefect cloud login": "wants an account of Prefect Cloud",
+    "neonctl auth": "wants an account of Neon and a browser",
     "prefect deploy": "only named, in full in the blocks",
     "python -m benchmarks --record": "writes what tests/benchmarks/test_ratios.py holds to",
     "rclone hashsum sha256 --download": "only named: what benchmarks/rclone.py begins with",
