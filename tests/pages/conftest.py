@@ -20,6 +20,8 @@ from tests.pages.shown import ROOT, every
 
 #: What of the environment a reader's shell has too; none of it is a setting of edgekeeper's.
 OTHERS = ("PREFECT_", "PYTEST_", "COV_", "NEON_")
+#: What lies in the top directory and is not of the source; a fresh one is made of `.installed`.
+OWN = {".git", ".venv", ".edgekeeper", ".env", ".installed", "edgekeeper.egg-info"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +60,7 @@ def source(tmp_path: Path) -> Path:
     for there, where in ((ROOT, top), (Path(sys.prefix), top / ".venv")):
         where.mkdir()
         for entry in there.iterdir():
-            if entry.name not in {".git", ".venv", ".edgekeeper", ".env", ".installed"}:
+            if entry.name not in OWN:
                 (where / entry.name).symlink_to(entry)
     (top / ".venv" / ".installed").touch()
     return top

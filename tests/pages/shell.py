@@ -1,6 +1,7 @@
 """A shell of the reader's: runs the lines of a page one after the other, as they stand there."""
 
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -59,7 +60,10 @@ class Shell:
         assert self._bash.stdout is not None
         self._number += 1
         out = self._logs / f"{self._number:02}.out"
-        files = f"< /dev/null > '{out}' 2> '{out.with_suffix('.err')}'"
+        errors = out.with_suffix(".err")
+        for each in (out, errors):
+            each.touch()
+        files = f"< /dev/null > '{out}' 2> '{errors}'"
         timer = threading.Timer(SECONDS, self._kill)
         timer.start()
         self._bash.stdin.write(f"{{ {line}}} {files} {then}\n")
@@ -73,7 +77,9 @@ class Shell:
         os.killpg(self._bash.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Ends bash and all that still runs in it."""
+        """Ends bash and all that still runs in it; once more does nothing."""
+        if self._bash.returncode is not None:
+            return
         processes = psutil.Process(self._bash.pid).children(recursive=True)
         for each in processes:
             each.terminate()
@@ -133,6 +139,11 @@ class Page:
             else:
                 said[command(line)] = shell.run(given, codes=_of(codes, line) or (0,))
         return said
+
+
+def export(values: Mapping[str, str]) -> str:
+    """The line that gives a shell these variables."""
+    return f"export {shlex.join(f'{name}={value}' for name, value in values.items())}"
 
 
 def _block_lines(name: str) -> Iterator[Shown]:

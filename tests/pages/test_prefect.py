@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.templating import apply_values
 from prefect.workers.process import ProcessJobConfiguration
 from prefect_server import PrefectServer, free_port
-from shell import Page, Shell
+from shell import Page, Shell, export
 
 from tests.pages.shown import ROOT
 
@@ -32,10 +31,6 @@ IN_A_POOL = ("A server of one's own", "Secrets as blocks", "A pool of processes"
 def environment(box: Box, home: Path) -> dict[str, str]:
     """The sandbox's settings, as a worker has them."""
     return box.directory.settings() | {"EDGEKEEPER_HOME": str(home)}
-
-
-def export(values: Mapping[str, str]) -> str:
-    return f"export {shlex.join(f'{name}={value}' for name, value in values.items())}"
 
 
 @pytest.mark.runs("docs/nightly.md", *IN_A_POOL)

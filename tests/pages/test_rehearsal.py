@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from damaged_sandbox import Box
 from neon_api import KEY, Project, served
-from shell import Page, Shell
+from shell import Page, Shell, export
 
 HERE = Path(__file__).resolve().parent
 NEONCTL = HERE / "js" / "node_modules" / "neonctl" / "bin" / "cli.js"
@@ -40,11 +40,12 @@ def test_a_rehearsal_writes_to_the_branch_alone_and_leaves_nothing(
     before = box.edges()
     shell = new_shell(tmp_path)
     shell.run(f'neonctl() {{ node "{NEONCTL}" --config-dir "{tmp_path}/neon" {OPTIONS} "$@"; }}')
-    for name in ("VERCEL_BLOB_API_URL", "IC_URL", "IC_ROOT_KEY"):
-        shell.run(f"export {name}={given[name]}")
+    shell.run(
+        export({name: given[name] for name in ("VERCEL_BLOB_API_URL", "IC_URL", "IC_ROOT_KEY")})
+    )
     home = tmp_path / "rehearsal" / "home"
     with served(project) as url:
-        shell.run(f"export NEON_API_HOST={url} NEON_API_KEY={KEY}")
+        shell.run(export({"NEON_API_HOST": url, "NEON_API_KEY": KEY}))
         said = page.run("1. Make the branch", shell)
         address = said["neonctl connection-string rehearsal"].strip()
         page.run(
