@@ -54,6 +54,7 @@ class AuditOptions:
         stores: backends to look at; the others stay unknown.
         breaker_percent: the breaker's limit, in percent.
         accept_new_store: pin stores that are not those of former runs.
+        given: which of these were asked for in so many words, and not left to the settings.
     """
 
     repair: RepairPolicy = RepairPolicy.NONE
@@ -62,6 +63,14 @@ class AuditOptions:
     breaker_percent: float = 1.0
     accept_new_store: bool = False
     verify_minutes: float | None = None
+    given: frozenset[str] = frozenset()
+
+
+#: How a person asks for each.
+_ASKED_BY = {
+    "repair": "--repair", "verify_budget": "--verify", "verify_minutes": "--verify-minutes",
+    "stores": "--store", "breaker_percent": "--allow-percent",
+}  # fmt: skip
 
 
 def options_of(
@@ -78,7 +87,13 @@ def options_of(
 
     ``verify`` is a budget as text, such as ``5GB``. Raises ValueError where it is none.
     """
+    asked = {
+        "repair": repair is not RepairPolicy.NONE, "verify_budget": verify is not None,
+        "verify_minutes": verify_minutes is not None, "stores": bool(stores),
+        "breaker_percent": allow_percent is not None,
+    }  # fmt: skip
     return AuditOptions(
+        given=frozenset(name for name, given in asked.items() if given),
         repair=repair,
         verify_budget=settings.verify_budget if verify is None else byte_budget(verify),
         stores=frozenset(map(Backend, stores)) if stores else frozenset(Backend),
@@ -259,7 +274,7 @@ def _resumed(
 ) -> tuple[AuditOptions, datetime]:
     """The options and the beginning of the run that is resumed.
 
-    Raises UsageError where it is finished, too old or not there.
+    Raises UsageError where it is finished, too old or not there, or was asked for something else.
     """
     directory = run_directory.existing(home, run_id)
     begun = directory.done_stages().get("begun")
@@ -281,6 +296,12 @@ def _resumed(
         accept_new_store=options.accept_new_store,
         verify_minutes=begun.get("verify_minutes"),
     )
+    if other := [name for name in options.given if getattr(options, name) != getattr(kept, name)]:
+        asked = ", ".join(sorted(_ASKED_BY[name] for name in other))
+        raise UsageError(
+            f"run {run_id} goes on with what it was begun with, which is not what {asked} asks for "
+            "now: leave that out, or start a new audit"
+        )
     return kept, started
 
 
@@ -300,4 +321,5 @@ def unfinished(settings: Settings, flow: str) -> str | None:
 
 def _remembered(options: AuditOptions) -> dict[str, Any]:
     """The options that a resumed run goes on with."""
-    return asdict(options) | {"stores": sorted(options.stores)}
+    kept = {name: value for name, value in asdict(options).items() if name != "given"}
+    return kept | {"stores": sorted(options.stores)}

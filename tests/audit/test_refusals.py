@@ -14,9 +14,13 @@ from checks.errors import (
     SchemaError,
     SettingsError,
     StoreIdentityError,
+    UsageError,
 )
+from checks.model import RepairPolicy
+from tasks import audit
 from tasks.database import connector
 from tasks.lease import held
+from tasks.run_directory import run_ids
 from tasks.settings import MAINNET_ROOT_KEY
 
 OTHER_CANISTER = "rdmx6-jaaaa-aaaaa-aaadq-cai"
@@ -252,3 +256,29 @@ def test_what_could_not_be_seen_is_not_closed_in_the_history(box: Box, home: Pat
     box.revive()
     box.audit(home, before={"conclude": lambda: box.kill("blob")})
     assert box.sql(opened, BLOB) == before
+
+
+def test_a_resumed_run_goes_on_with_what_it_was_begun_with_or_says_so(
+    sound: Box, home: Path
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sound.audit(home, verify="1000", before={"resolve": interrupt})
+    (run_id,) = run_ids(home)
+    settings = sound.settings(home)
+    for asked, named in (
+        ({"repair": RepairPolicy.LEDGER}, "--repair"),
+        ({"verify": "2000"}, "--verify asks"),
+        ({"verify_minutes": 3.0}, "--verify-minutes"),
+        ({"stores": ["vercel-blob"], "allow_percent": 3.0}, "--allow-percent, --store"),
+    ):
+        with (
+            pytest.raises(UsageError, match=f"{run_id} goes on with .*{named}"),
+            audit.under_way(settings, audit.options_of(settings, **asked), run_id),
+        ):
+            pytest.fail("it went on with something else")
+    same = audit.options_of(settings, verify="1000", allow_percent=100.0)
+    with audit.under_way(settings, same, run_id) as (run, _):
+        assert (run.run_id, run.options.verify_budget) == (run_id, 1000)
