@@ -79,7 +79,9 @@ def audit(
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN_ID", help="Go on with a run interrupted within a day, as it was begun."),
+        typer.Option(
+            metavar="RUN_ID", help="Go on with a run interrupted within a day, as it was begun."
+        ),
     ] = None,
 ) -> int:
     """List what is in the stores, compare it with the ledger, explain every difference.
