@@ -104,6 +104,16 @@ class ObjectChangedError(StoreError):
     """The object changed while it was read, or is not the version that was asked for."""
 
 
+class HomeStorageError(EdgekeeperError):
+    """The storage that the run is kept on did not do what was asked: the run can be resumed.
+
+    It says nothing about any store of memories, so it is no StoreError: a run that is cut off from
+    what it has seen itself concludes nothing.
+    """
+
+    exit_code = 3
+
+
 class InterruptedRunError(EdgekeeperError):
     """The run was interrupted; it can be resumed."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from checks.errors import StoreError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
-from flows.clusters import abreast
+from flows import clusters
 from flows.engine import flow, name_run, task
 from flows.spread import listings, spread_over
 from tasks import audit, filling, observe, publish, rolling
@@ -42,10 +42,7 @@ def backfill(
     budget = byte_budget(hash_budget or "all") if hash_content else 0
     options = audit.AuditOptions(repair=RepairPolicy.LEDGER, verify_budget=budget)
     resume = None if restart else audit.unfinished(settings, audit.BACKFILL)
-    beginning = audit.under_way(
-        settings, options, resume, flow=audit.BACKFILL, abreast=abreast(settings)
-    )  # fmt: skip
-    with beginning as (run, fence):
+    with clusters.under_way(settings, options, resume, audit.BACKFILL) as (run, fence):
         name_run(run.run_id)
         try:
             seen, reading = _observed(run)

@@ -7,20 +7,24 @@ of its own. ``doctor`` asks the same.
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, Protocol
 
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
-from checks.errors import SettingsError
+from checks.errors import SettingsError, StoreUnreachableError
 from flows import task_runners
-from tasks import run_directory
+from tasks import audit, run_directory, worker_cache
+from tasks.audit import AuditOptions, AuditRun
 from tasks.examination import FAILURE, OK, Check
 from tasks.fitness import lacks
+from tasks.lease import Fence
+from tasks.remote_home import is_remote, probed
 from tasks.run_directory import atomic
 from tasks.settings import Settings
+from tasks.stores.icp.identity import with_identity
 
 #: How long a scheduler may take to have a worker, and a worker to answer.
 WORKERS_SECONDS = 90.0
@@ -105,26 +109,54 @@ def _said(answer: Any) -> str | None:
     return None if answer is None else str(answer)
 
 
-def abreast(settings: Settings) -> int:
-    """How many tasks of the flow run that this is called in may be under way at the same time.
+@contextmanager
+def under_way(
+    settings: Settings, options: AuditOptions, resume: str | None, flow: str
+) -> Iterator[tuple[AuditRun, Fence | None]]:
+    """``audit.under_way`` in a flow run, on the cluster that its tasks run on, if there is one.
 
-    1 where they run on threads, or outside of any flow run.
-
-    Raises SettingsError where a cluster does not answer, or one of its workers is not fit for runs
-    under these settings.
+    Raises SettingsError where the cluster does not answer, or one of its workers is not fit for
+    runs under these settings, and what ``audit.under_way`` raises.
     """
-    context = FlowRunContext.get()
-    runner: Any = context.task_runner if context else None
-    kind = type(runner).__name__
-    if kind not in ("DaskTaskRunner", "RayTaskRunner"):
-        return 1
+    cluster = _at_hand()
+    if cluster is None:
+        with audit.under_way(settings, options, resume, flow=flow) as begun:
+            yield begun
+        return
     with _told():
-        cluster: Cluster = Dask(runner.client) if kind == "DaskTaskRunner" else Ray()
         number = cluster.abreast(WORKERS_SECONDS)
         unfit = _unfit(cluster, settings, PREFECT_API_URL.value())
     if unfit:
         raise SettingsError(f"{_VARIABLE}: {unfit}")
-    return number
+    by_url = _by_url(settings)
+    with audit.under_way(
+        with_identity(settings), options, resume, flow=flow, abreast=number, by_url=by_url
+    ) as (run, fence):
+        try:
+            yield run, fence
+        finally:
+            if by_url:
+                with suppress(Exception):  # who can't be asked removes it when the next run begins
+                    cluster.ask(worker_cache.leave, settings.home, run.run_id, run.process)
+
+
+def _at_hand() -> Cluster | None:
+    """The cluster of the flow run that this is called in, None where its tasks run on threads."""
+    context = FlowRunContext.get()
+    runner: Any = context.task_runner if context else None
+    match type(runner).__name__:
+        case "DaskTaskRunner":
+            with _told():
+                return Dask(runner.client)
+        case "RayTaskRunner":
+            return Ray()
+    return None
+
+
+def _by_url(settings: Settings) -> bool:
+    """Whether workers share nothing but the home's URL: those on this machine see its cache."""
+    _, _, address = settings.task_runner.partition(":")
+    return bool(address) and is_remote(settings.home)
 
 
 @contextmanager
@@ -140,22 +172,27 @@ def _told() -> Iterator[None]:
 def _unfit(cluster: Cluster, settings: Settings, api: str | None) -> str | None:
     """What keeps the workers from doing parts of runs, None where nothing does.
 
-    A file is put into the home while they are asked: who sees it shares the directory.
+    A file lies in the home while they are asked: who sees it shares the home. Raises
+    StoreUnreachableError where that is a URL whose storage does not answer here.
     """
-    home = run_directory.local_home(settings.home)
-    probe = home / f".shared-{os.getpid()}"
-    with atomic(probe):
-        pass
-    try:
-        answers = cluster.ask(
-            lacks, str(probe), metadata.version("edgekeeper"), api, platform.node()
-        )
-    finally:
-        probe.unlink(missing_ok=True)
+    with probed(settings.home) if _by_url(settings) else _probed(settings) as probe:
+        answers = cluster.ask(lacks, probe, metadata.version("edgekeeper"), api, platform.node())
     problems = [f"{name}: {problem}" for name, problem in answers.items() if problem]
     if not problems:
         return None
     return f"{len(problems)} of {len(answers)} workers can't work for this run; {problems[0]}"
+
+
+@contextmanager
+def _probed(settings: Settings) -> Iterator[str]:
+    """A file in the home on this machine, for as long as this is entered."""
+    probe = run_directory.local_home(settings.home) / f".shared-{os.getpid()}"
+    with atomic(probe):
+        pass
+    try:
+        yield str(probe)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -171,7 +208,7 @@ def examine(settings: Settings) -> list[Check]:
             cluster: Cluster = Dask(_client(started)) if kind == "dask" else Ray()
             number = cluster.abreast(DOCTOR_SECONDS)
             unfit = _unfit(cluster, settings, os.environ.get("PREFECT_API_URL"))
-    except SettingsError as error:
+    except (SettingsError, StoreUnreachableError) as error:
         detail, _, remedy = str(error).removeprefix(f"{_VARIABLE}: ").rpartition(". ")
         return [Check("task runner", FAILURE, detail or str(error), remedy or _START)]
     if unfit:

@@ -9,7 +9,6 @@ run directory holds results, and checkpoints and compare-and-set make a resumed 
 import functools
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
@@ -33,6 +32,7 @@ from checks.run import SCHEMA, RunRecord
 from flows import artifacts, server
 from flows.task_runners import AsConfigured, threads
 from tasks.audit import AuditRun
+from tasks.exchange import Handed, in_task
 from tasks.log import mask
 from tasks.settings import load_settings
 from tasks.workers import at_work
@@ -99,13 +99,22 @@ def task(function: Callable[P, R], *, name: str | None = None) -> Task[P, R]:
 
 
 def _anywhere(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` for whichever process it is called in: it may be a cluster's worker."""
+    """``function`` for whichever process it is called in: it may be a cluster's worker.
+
+    Where the run's own process does not see what it made there, that comes with what it gives:
+    ``AuditRun.received`` takes it.
+    """
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         run = next((each for each in (*args, *kwargs.values()) if isinstance(each, AuditRun)), None)
-        with at_work(run) if run else nullcontext():
+        if run is None or not run.away:
             return function(*args, **kwargs)
+        with at_work(run) as here, in_task() as marks:
+            given = [here if each is run else each for each in args]
+            named = {name: here if each is run else each for name, each in kwargs.items()}
+            outcome = function(*given, **named)  # type: ignore[arg-type] # the same but for the run
+            return cast("R", Handed(outcome, marks)) if run.by_url else outcome
 
     return called
 

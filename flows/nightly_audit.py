@@ -9,8 +9,8 @@ from prefect import unmapped
 from checks.errors import StoreError, UsageError
 from checks.model import Backend, RepairPolicy
 from checks.run import RunRecord
+from flows import clusters
 from flows.artifacts import Progress
-from flows.clusters import abreast
 from flows.engine import flow, name_run, task
 from flows.spread import listings, quality_checks, spread_over
 from tasks import (
@@ -76,7 +76,7 @@ def nightly_audit(
     expected = (
         None if resume else forecasting.within_quota(settings, options, over_quota=over_quota)
     )
-    with audit.under_way(settings, options, resume, abreast=abreast(settings)) as (run, fence):
+    with clusters.under_way(settings, options, resume, audit.NIGHTLY_AUDIT) as (run, fence):
         name_run(run.run_id)
         forecasting.keep(run, expected)
         progress = Progress(run.flow)
@@ -133,16 +133,18 @@ def _found(run: audit.AuditRun, progress: Progress) -> _Found:
 
     proposal = propose(run, facts)
     progress.reached(90, "repairing as far as was asked for, and reporting")
-    checks = [result for part in quality for result in part.result()]
+    parts = run.received([part.result() for part in quality])
+    checks = [result for part in parts for result in part]
     return _Found(seen, reading, conclusions, proposal, checks)
 
 
 def _compared(run: audit.AuditRun, left_over: LeftOver, seen: observe.Seen) -> list[Concluded]:
     """What is concluded of every partition, and of the objects that nothing refers to."""
     # Galleries are asked for one by one, which is mostly waiting. A worker has other things to do.
-    early = conclude_collection.submit(run, seen) if run.abreast == 1 else None
+    here = run.abreast == 1 and not run.by_url
+    early = conclude_collection.submit(run, seen) if here else None
     partitions = list(range(seen.facts["partitions"]))
-    concluded = conclude.map(unmapped(run), partitions, unmapped(seen)).result()
+    concluded = run.received(conclude.map(unmapped(run), partitions, unmapped(seen)).result())
     left = conclude_left_over(run, left_over, seen)
     whole = early.result() if early else conclude_collection(run, seen)
     return [*concluded, left, whole]

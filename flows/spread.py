@@ -1,7 +1,7 @@
 """The tasks that a cluster's workers do side by side, and gathering what came of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from prefect import unmapped
 from prefect.futures import PrefectFuture
@@ -35,10 +35,11 @@ def _begun(
     """Begins to list a store; gives what waits for its end."""
     shards = observe.listing_shards(run, backend, facts)
     if not shards:
-        return _list_store.submit(run, backend, facts).result
+        whole = _list_store.submit(run, backend, facts)
+        return lambda: cast("ListingReport", run.received([whole.result()])[0])
     listed = _list_shard.map(unmapped(run), unmapped(backend), shards, unmapped(facts))
     return lambda: observe.put_together(
-        run, backend, facts, dict(zip(shards, listed.result(), strict=True))
+        run, backend, facts, dict(zip(shards, run.received(listed.result()), strict=True))
     )
 
 
@@ -46,7 +47,7 @@ def spread_over(run: AuditRun) -> rolling.Spread:
     """What has the shares of a line read by the workers of ``run``."""
 
     def spread(shares: list[rolling.Share], seen: Seen) -> Iterable[Mapping[str, Any]]:
-        return _read_share.map(unmapped(run), shares, unmapped(seen)).result()
+        return run.received(_read_share.map(unmapped(run), shares, unmapped(seen)).result())
 
     return spread
 

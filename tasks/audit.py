@@ -7,8 +7,8 @@ killed goes on where it was: a stage that is done gives what it gave, without do
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,8 @@ from checks.run import RunRecord, Usage, new_run_id
 from tasks import log, run_directory
 from tasks.app_tables import find_app_tables
 from tasks.database import Connection, connect, connector
+from tasks.exchange import OwnSide, WorkerSide, exchanging, side_of
+from tasks.exchange_area import sweep
 from tasks.lease import Fence, held
 from tasks.memory import peak_rss_mb, release_unused
 from tasks.remote_home import fetch_history, is_remote
@@ -121,6 +123,7 @@ class AuditRun:
         started_at: UTC.
         flow: which flow it is a run of.
         abreast: tasks of it that may be under way at the same time on a cluster; 1: there is none.
+        by_url: whether the workers of the cluster share nothing with it but the home's URL.
         process: the one that it belongs to, where the lease is held and all repairs are made.
     """
 
@@ -130,6 +133,7 @@ class AuditRun:
     started_at: datetime
     flow: str = NIGHTLY_AUDIT
     abreast: int = 1
+    by_url: bool = False
     process: str = field(default_factory=this_process)
 
     def __repr__(self) -> str:
@@ -160,7 +164,35 @@ class AuditRun:
             return reread(conn, memories)
 
     def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What ``work`` gives, or gave when the stage was done before the run was interrupted."""
+        """What ``work`` gives, or gave when the stage was done before the run was interrupted.
+
+        Raises HomeStorageError where what other processes need of it can't be exchanged.
+        """
+        side = side_of(self.directory)
+        if isinstance(side, WorkerSide):
+            return side.done(name, lambda: self._done_here(name, work))
+        facts = self._done_here(name, work)
+        self.offer(name)
+        return facts
+
+    def offer(self, stage: str) -> None:
+        """Makes known to the workers what they may need of a stage, if they see nothing of it."""
+        side = side_of(self.directory)
+        if isinstance(side, OwnSide):
+            side.offer(stage)
+
+    def received(self, outcomes: Sequence[Any]) -> list[Any]:
+        """What tasks gave; the files that workers made in them are then in the run's directory."""
+        side = side_of(self.directory)
+        return side.received(outcomes) if isinstance(side, OwnSide) else [*outcomes]
+
+    def put_portion(self, share: str, path: Path) -> None:
+        """Has a portion of a share outlive this process, where it is a worker's."""
+        side = side_of(self.directory)
+        if isinstance(side, WorkerSide):
+            side.put_portion(share, path)
+
+    def _done_here(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         done = self.directory.done_stage(name)
         if done is not None:
             return done
@@ -197,10 +229,11 @@ def under_way(
     *,
     flow: str = NIGHTLY_AUDIT,
     abreast: int = 1,
+    by_url: bool = False,
 ) -> Iterator[tuple[AuditRun, Fence | None]]:
     """A run from its first check to its end; with the fence of its lease where it may write.
 
-    ``abreast``: see :class:`AuditRun`.
+    ``abreast`` and ``by_url``: see :class:`AuditRun`.
 
     Nothing is written before the settings, the database and the stores' identities are checked. A
     run that an error ends is recorded as failed, one that a person ends as interrupted; both can
@@ -209,17 +242,18 @@ def under_way(
     Raises UsageError where the request can't be carried out, LeaseError where another run writes.
     """
     with metered():
-        yield from _under_way(settings, options, resume, flow, abreast)
+        yield from _under_way(settings, options, resume, flow, abreast=abreast, by_url=by_url)
 
 
 def _under_way(
-    settings: Settings, options: AuditOptions, resume: str | None, flow: str, abreast: int
+    settings: Settings, options: AuditOptions, resume: str | None, flow: str, **spread: Any
 ) -> Iterator[tuple[AuditRun, Fence | None]]:
     log.protect(settings)
     run_directory.keep_private()
     home = run_directory.local_home(settings.home)
     if is_remote(settings.home):
         fetch_history(settings.home, home)
+        sweep(settings.home, datetime.now(UTC))
     now = datetime.now(UTC)
     run_id = resume or new_run_id(now)
     if resume is not None:
@@ -241,15 +275,35 @@ def _under_way(
     )  # fmt: skip
     with lease as taken:
         at = run_directory.existing if resume else run_directory.create
-        run = AuditRun(settings, options, at(home, run_id), now, flow, abreast)
+        run = AuditRun(settings, options, at(home, run_id), now, flow, **spread)
         run.stage("begun", lambda: {"at": now.isoformat(), "flow": flow, **_remembered(options)})
         log.open_run_log(run.directory.log, run_id)
-        with _recorded(run):
+        with _recorded(run), _exchanging(run, resumed=resume is not None):
             yield run, taken.fence if taken else None
         log.close_log()
         if taken:
             with run.connect() as conn:
                 taken.release(conn, "finished")
+
+
+@contextmanager
+def _exchanging(run: AuditRun, *, resumed: bool) -> Iterator[None]:
+    """Has the run's files go over the home's URL, where the workers share nothing else.
+
+    What workers have done in a former attempt is taken over whatever does the rest.
+    """
+    if not (run.by_url or (resumed and is_remote(run.settings.home))):
+        yield
+        return
+    with ExitStack() as stack:
+        side = OwnSide(run.settings.home, run.directory, run.process)
+        stack.callback(side.close)
+        if resumed:
+            side.adopt()
+        if run.by_url:
+            side.begin()
+            stack.enter_context(exchanging(run.directory, side))
+        yield
 
 
 @contextmanager

@@ -22,17 +22,32 @@ SHRUNK_BELOW = 0.5
 WORTH_COMPARING = 20
 
 
-def expected_objects(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> int:
+def expected_objects(backend: Backend, facts: Mapping[str, Any]) -> int:
     """About how many objects ``backend`` should hold, rather too many than too few.
 
     ``facts`` are those of the snapshot: edges and memory rows as they were then.
     """
-    former = last_whole(run, backend)
+    former = known_before(facts, backend)
     return max(
         int(facts["present"].get(backend.value, 0)),
         int(facts["neon"]["objects"]),
         former.objects if former else 0,
     )
+
+
+def last_listings(run: AuditRun) -> dict[str, Any]:
+    """What :func:`last_whole` gives of each store, as facts of the snapshot.
+
+    Only the run's own process has the former runs.
+    """
+    found = {backend.value: last_whole(run, backend) for backend in (Backend.BLOB, Backend.ICP)}
+    return {name: store.model_dump(mode="json") for name, store in found.items() if store}
+
+
+def known_before(facts: Mapping[str, Any], backend: Backend) -> StoreSummary | None:
+    """What :func:`last_listings` gave of one store."""
+    store = facts.get("last_listings", {}).get(backend.value)
+    return None if store is None else StoreSummary.model_validate(store)
 
 
 def last_whole(run: AuditRun, backend: Backend) -> StoreSummary | None:

@@ -23,7 +23,12 @@ from tasks import collection, comparison, verification
 from tasks import resolve as matching
 from tasks.audit import BACKFILL, AuditRun
 from tasks.claims import claimed_now
-from tasks.expectation import expected_objects, judge_shrinkage, last_whole
+from tasks.expectation import (
+    expected_objects,
+    judge_shrinkage,
+    known_before,
+    last_listings,
+)
 from tasks.inventory import as_one, break_off, judge_emptiness, spool
 from tasks.partitions import PartitionWriter, keep_shares, read_partition
 from tasks.progress import advancing
@@ -65,6 +70,7 @@ def snapshot(run: AuditRun) -> dict[str, Any]:
             "capsules": sorted(known_capsules(workspace)),
             "claimed": claimed,
             "at": datetime.now(UTC).isoformat(),
+            "last_listings": last_listings(run),
         }
 
     return run.stage("snapshot", work)
@@ -90,7 +96,7 @@ def list_store(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) -> Lis
     """Lists one store into the run's inventory; a store that is not looked at lists as nothing."""
 
     def work() -> dict[str, Any]:
-        return asdict(_judged(run, backend, facts, asyncio.run(_list(run, backend, facts))))
+        return asdict(_judged(backend, facts, asyncio.run(_list(run, backend, facts))))
 
     return _report(run.stage(_listing_stage(backend), work))
 
@@ -107,7 +113,7 @@ def listing_shards(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) ->
     async def cut() -> list[Shard]:
         store = open_store(backend, run.settings, known_capsules=facts["capsules"])
         try:
-            return await store.shards(run.abreast, expected_objects(run, backend, facts))
+            return await store.shards(run.abreast, expected_objects(backend, facts))
         finally:
             await store.aclose()
 
@@ -139,17 +145,15 @@ def put_together(
     def work() -> dict[str, Any]:
         directory = run.directory.inventory(backend.value)
         keep_shares(directory, {shard.id for shard in shards})
-        return asdict(_judged(run, backend, facts, as_one(shards.values())))
+        return asdict(_judged(backend, facts, as_one(shards.values())))
 
     return _report(run.stage(_listing_stage(backend), work))
 
 
-def _judged(
-    run: AuditRun, backend: Backend, facts: Mapping[str, Any], report: ListingReport
-) -> ListingReport:
+def _judged(backend: Backend, facts: Mapping[str, Any], report: ListingReport) -> ListingReport:
     """The report, which is doubted where there is less than there should be."""
     judge_emptiness(report, backend, facts["present"].get(backend.value, 0))
-    judge_shrinkage(report, backend, last_whole(run, backend))
+    judge_shrinkage(report, backend, known_before(facts, backend))
     return report
 
 
@@ -185,7 +189,7 @@ async def _list(
             await store.check_interface()  # what its listing raises is in the report already
         report = await spool(
             store, SCHEMAS[backend], directory, partitions, told,
-            expected=expected_objects(run, backend, facts), shard=shard,
+            expected=expected_objects(backend, facts), shard=shard,
         )  # fmt: skip
     except StoreError as error:  # of one store: what the others hold is not in doubt
         list_nothing(directory, SCHEMAS[backend], partitions, shard.id if shard else "")

@@ -13,7 +13,7 @@ import structlog
 
 from checks.coverage import full_cycle, together
 from checks.describe import plain_records
-from checks.errors import StoreError
+from checks.errors import HomeStorageError, StoreError
 from checks.kinds import needed_stores
 from checks.model import Backend, RepairState, StoreState
 from checks.run import (
@@ -38,6 +38,8 @@ from tasks.audit import AuditRun, usage_of
 from tasks.changes import Changes, changes_since
 from tasks.comparison import Concluded, all_findings, dropped_findings
 from tasks.database import Connection
+from tasks.exchange import OwnSide, side_of
+from tasks.exchange_area import clear
 from tasks.findings_history import record_findings, resolve_unseen
 from tasks.forecasting import forecast_of
 from tasks.memory import peak_rss_mb, release_unused
@@ -323,7 +325,18 @@ def published(
     write_index(run.directory.home)
     if is_remote(home):
         try:
-            keep(home, run.directory)
-        except StoreError as error:
+            _kept(run)
+        except (StoreError, HomeStorageError) as error:
             _log.warning("run_not_copied", kept_in=str(run.directory.path), reason=str(error))
     return record
+
+
+def _kept(run: AuditRun) -> None:
+    """Keeps the run on other storage, and removes there what its processes exchanged."""
+    side = side_of(run.directory)
+    if isinstance(side, OwnSide):
+        side.fetch_logs()
+        keep(run.settings.home, run.directory, side.copied)
+    else:
+        keep(run.settings.home, run.directory)
+    clear(run.settings.home, run.run_id)

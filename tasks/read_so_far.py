@@ -92,7 +92,12 @@ class Portions:
     """Keeps what is read, in portions."""
 
     def __init__(
-        self, run: AuditRun, workspace: Workspace, began: datetime, share: str | None = None
+        self,
+        run: AuditRun,
+        workspace: Workspace,
+        began: datetime,
+        share: str | None = None,
+        first: int = 0,
     ) -> None:
         """Writes nothing yet.
 
@@ -101,11 +106,13 @@ class Portions:
             workspace: of the run.
             began: see :func:`began_before`.
             share: what is read is one share of the line, of this name.
+            first: no portion has a lower number; those of other processes need not be seen here.
         """
         self._run = run
         self._workspace = workspace
         self._began = began
         self._share = share
+        self._first = first
         self._writing = Lock()
         private_directory(workspace.read)
 
@@ -123,11 +130,16 @@ class Portions:
         table = pa.Table.from_pylist(rows, verification.HASHES)
         with self._run.connect() as conn:
             record(conn, table, self._run.run_id, now)
-        with self._writing, whole(self._path()) as path:
-            pq.write_table(table.replace_schema_metadata({_FACTS: json.dumps(facts)}), path)
+        with self._writing:
+            portion = self._path()
+            with whole(portion) as path:
+                pq.write_table(table.replace_schema_metadata({_FACTS: json.dumps(facts)}), path)
+            if self._share is not None:
+                self._run.put_portion(self._share, portion)
 
     def _path(self) -> Path:
-        path = partition_path(self._workspace.read, next_number(self._workspace))
+        number = max(self._first, next_number(self._workspace))
+        path = partition_path(self._workspace.read, number)
         if self._share is None:
             return path
         return path.with_stem(f"{path.stem}-{self._share}-{token_hex(4)}")

@@ -5,18 +5,22 @@ local directory, a cache that may be lost between runs, and copied to the URL wh
 runs' records are fetched from there, so that history does not depend on the machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from secrets import token_hex
 from typing import Any
 
-from checks.errors import SettingsError, StoreUnreachableError
+from checks.errors import EdgekeeperError, SettingsError, StoreUnreachableError
 from checks.run import RunRecord
 from tasks.run_directory import RunDirectory, is_run_id, private_directory, without_findings
 
 #: Former runs whose records are fetched.
 HISTORY = 90
+#: Protocols of stores of objects: there are no directories, and asked for one a client may make a
+#: bucket that nobody wants.
+_OF_OBJECTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss"}
 
 
 def is_remote(home: str) -> bool:
@@ -32,7 +36,7 @@ def fetch_history(home: str, local: Path) -> None:
     the storage does not answer.
     """
     runs = Runs.of(home)
-    with _asking(home):
+    with asking(home):
         for name in runs.ids()[:HISTORY]:
             target = local / "runs" / name / "run.json"
             if not target.exists() and (text := runs.record_text(name)) is not None:
@@ -45,18 +49,24 @@ def report_url(home: str, directory: RunDirectory) -> str:
     return f"{home.rstrip('/')}/runs/{directory.run_id}/{directory.report.name}"
 
 
-def keep(home: str, directory: RunDirectory) -> None:
+def keep(
+    home: str, directory: RunDirectory, copied: Callable[[Path, str], bool] = lambda *_: False
+) -> None:
     """Copies a finished run and the index to ``home``.
+
+    ``copied`` copies a file from another place of the same storage, if it is there, and says so.
 
     Raises StoreUnreachableError where the storage does not take it; the run is in ``directory``.
     """
     runs = Runs.of(home)
-    with _asking(home):
+    with asking(home):
         target = f"{runs.root}/runs/{directory.run_id}"
+        make_directory(runs.system, target)
         for path in sorted(directory.path.rglob("*")):
-            if path.is_file():
-                name = path.relative_to(directory.path).as_posix()
-                runs.system.makedirs(str(PurePosixPath(f"{target}/{name}").parent), exist_ok=True)
+            name = path.relative_to(directory.path).as_posix()
+            if path.is_dir():
+                make_directory(runs.system, f"{target}/{name}")
+            elif not copied(path, f"{target}/{name}"):
                 runs.system.put_file(str(path), f"{target}/{name}")
         index = directory.home / "index.html"
         if index.exists():
@@ -77,11 +87,11 @@ class Runs:
     @classmethod
     def of(cls, home: str) -> "Runs":
         """The runs of a path or URL. Raises SettingsError where nothing speaks its protocol."""
-        return cls(home, *_opened(home))
+        return cls(home, *opened(home))
 
     def ids(self) -> list[str]:
         """Their ids, newest first."""
-        return sorted(filter(is_run_id, self._names(f"{self.root}/runs")), reverse=True)
+        return sorted(filter(is_run_id, self.names_in(f"{self.root}/runs")), reverse=True)
 
     def record(self, run_id: str) -> RunRecord | None:
         """What a run says of itself, its findings left out; None where it has no sound record."""
@@ -93,7 +103,7 @@ class Runs:
 
     def record_text(self, run_id: str) -> bytes | None:
         """A run's ``run.json`` as it lies there; None where there is none."""
-        with _asking(self.home):
+        with asking(self.home):
             try:
                 return bytes(self.system.cat_file(f"{self._path(run_id)}/run.json"))
             except FileNotFoundError:
@@ -102,35 +112,35 @@ class Runs:
     def has(self, run_id: str, *names: str) -> bool:
         """Whether a run has a file of one of these names, or a directory that holds something."""
         path = self._path(run_id)
-        for name in set(names) & set(self._names(path)):
-            with _asking(self.home):
+        for name in set(names) & set(self.names_in(path)):
+            with asking(self.home):
                 is_directory = self.system.info(f"{path}/{name}")["type"] == "directory"
-            if not is_directory or self._names(f"{path}/{name}"):
+            if not is_directory or self.names_in(f"{path}/{name}"):
                 return True
         return False
 
     def size(self, run_id: str) -> int:
         """Bytes of all its files."""
-        with _asking(self.home):
+        with asking(self.home):
             return int(self.system.du(self._path(run_id)))
 
     def remove(self, run_id: str) -> None:
         """Deletes a run with all that it holds; its record last, so that it can be done again."""
         path = self._path(run_id)
-        names = self._names(path)
-        with _asking(self.home):
+        names = self.names_in(path)
+        with asking(self.home):
             for name in sorted(names, key=lambda name: name == "run.json"):
                 self.system.rm(f"{path}/{name}", recursive=True)
             self.system.invalidate_cache()
             if self.system.exists(path):  # a store of objects has no empty directories
                 self.system.rm(path, recursive=True)
 
-    def _names(self, path: str) -> list[str]:
+    def names_in(self, path: str) -> list[str]:
         """What a directory holds; nothing where there is none. Never that for want of an answer.
 
         ``exists`` and ``find`` are no help here: they take every error for absence.
         """
-        with _asking(self.home):
+        with asking(self.home):
             try:
                 return [PurePosixPath(each).name for each in self.system.ls(path, detail=False)]
             except FileNotFoundError:
@@ -138,7 +148,7 @@ class Runs:
 
     def put_index(self, index: Path) -> None:
         """Puts the page of all runs beside them."""
-        with _asking(self.home):
+        with asking(self.home):
             self.system.put_file(str(index), f"{self.root}/{index.name}")
 
     def _path(self, run_id: str) -> str:
@@ -146,15 +156,48 @@ class Runs:
 
 
 @contextmanager
-def _asking(home: str) -> Iterator[None]:
+def probed(home: str) -> Iterator[str]:
+    """The URL of a file that lies in a home of other storage for as long as this is entered.
+
+    What others have put beside it, under longer names, goes with it. Raises StoreUnreachableError.
+    """
+    system, root = opened(home)
+    name = f".shared-{token_hex(4)}"
+    with asking(home):
+        make_directory(system, root)
+        system.pipe_file(f"{root}/{name}", name.encode())
+    try:
+        yield f"{home.rstrip('/')}/{name}"
+    finally:
+        with asking(home):
+            system.invalidate_cache()
+            for path in system.ls(root, detail=False):
+                if PurePosixPath(path).name.startswith(name):
+                    system.rm(path)
+
+
+@contextmanager
+def asking(
+    home: str, failure: type[EdgekeeperError] = StoreUnreachableError, but: str = ""
+) -> Iterator[None]:
+    """Raises ``failure`` for whatever error the client of a home's storage has.
+
+    Each has its own, and not all of them are OSErrors; that a file is not there is for who asks.
+    ``but``: what more is to be said.
+    """
     try:
         yield
-    except OSError as error:
-        raise _unreachable(home, error) from error
+    except EdgekeeperError:
+        raise
+    except Exception as error:
+        raise failure(f"{_unreachable(home, error)}{but}") from error
 
 
-def _opened(home: str) -> tuple[Any, str]:
-    """The file system that speaks the URL's protocol, and the path in it."""
+def opened(home: str) -> tuple[Any, str]:
+    """The file system that speaks a URL's protocol, and the path in it.
+
+    Raises SettingsError where nothing does.
+    """
     import fsspec  # noqa: PLC0415 - most homes are local
 
     try:
@@ -168,9 +211,16 @@ def _opened(home: str) -> tuple[Any, str]:
     return system, str(root).rstrip("/")
 
 
-def _unreachable(home: str, error: OSError) -> StoreUnreachableError:
+def make_directory(system: Any, path: str) -> None:
+    """Makes a directory of other storage, where that has any."""
+    protocols = {system.protocol} if isinstance(system.protocol, str) else {*system.protocol}
+    if not protocols & _OF_OBJECTS:
+        system.makedirs(path, exist_ok=True)
+
+
+def _unreachable(home: str, error: Exception) -> str:
     scheme = home.partition("://")[0] if is_remote(home) else "file"
-    return StoreUnreachableError(
+    return (
         f"EDGEKEEPER_HOME: the {scheme}:// storage could not be used ({type(error).__name__}); "
         "check its address and credentials"
     )

@@ -30,7 +30,7 @@ from tasks.audit import AuditRun
 from tasks.observe import OpenStores, Seen, view_of
 from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition, whole
 from tasks.progress import advancing, note
-from tasks.read_so_far import REPLICA, Portions, ReadSoFar, began_before
+from tasks.read_so_far import REPLICA, Portions, ReadSoFar, began_before, next_number
 from tasks.run_directory import private_directory
 from tasks.settings import ALL_BYTES
 from tasks.stores.protocol import ListingReport
@@ -146,8 +146,11 @@ def _read_spread(
     while begun and (until is None or datetime.now(UTC) < until):
         number = line.first(waiting, budget, min(assured, len(waiting)))
         shares = line.dealt(
-            waiting[:number], budget, run.abreast, assured=assured, began=began, until=until
-        )
+            waiting[:number], budget, run.abreast, assured=assured, began=began, until=until,
+            portion=next_number(line.workspace),
+        )  # fmt: skip
+        if shares:
+            run.offer(shares[0].line)
         begun, assured, left = 0, 0, [waiting[number:]]
         for share, outcome in zip(shares, spread(shares, seen) if shares else (), strict=True):
             answers.add(verification.Answers.from_facts(outcome["answers"]))
@@ -171,6 +174,7 @@ class Share:
         sharing: so many are read at the same time.
         began: see :func:`began_before`.
         until: nothing more is begun from then on, UTC; None: no limit.
+        portion: the number of its first portion: see :func:`next_number`.
     """
 
     name: str
@@ -180,6 +184,12 @@ class Share:
     sharing: int
     began: datetime
     until: datetime | None
+    portion: int
+
+    @property
+    def line(self) -> str:
+        """What the shares of one line are called together."""
+        return self.name.rpartition("-")[0]
 
     def turns(self, workspace: matching.Workspace) -> Path:
         """Where the turns of its assets in the line lie, and their places in its files."""
@@ -191,7 +201,7 @@ class Share:
 
 
 def read_share(run: AuditRun, share: Share, seen: Seen) -> dict[str, Any]:
-    """Reads one share of a line; may be called on any machine that sees the run's directory.
+    """Reads one share of a line; may be called on any machine that has the run's files.
 
     Gives ``answers`` (``Answers.facts``), the ``bytes`` that were read, and how many assets were
     ``begun``. Called again after it was killed it goes on with what was not kept.
@@ -229,7 +239,7 @@ async def _read_share(
     assured: int,
 ) -> verification.Answers:
     workspace = run.workspace(seen.facts["partitions"])
-    portions = Portions(run, workspace, share.began, share.name)
+    portions = Portions(run, workspace, share.began, share.name, share.portion)
     line = (row for rows in _rows(workspace, places, share.starts) for row in plain_records(rows))
     async with OpenStores(run, seen, sharing=share.sharing) as stores:
         return await verification.read_assets(

@@ -1,14 +1,11 @@
 """The nightly audit on clusters of two worker processes: what one machine finds, kills or not."""
 
-import os
 import pickle
 import platform
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,65 +13,17 @@ from typing import Any
 
 import psutil
 import pytest
-from damaged_sandbox import Audited, Box, Hook
-from kills import Outcome
-from prefect_audit import through_prefect
+from cluster_audits import WORKERS, Audits, Killer
+from damaged_sandbox import Box
 
 from checks.errors import SettingsError
 from flows import clusters, task_runners
-from tasks import fitness, log, partitions, run_directory, workers
+from tasks import fitness, log, run_directory, workers
 from tasks.audit import AuditOptions, AuditRun
 from tasks.examination import FAILURE, OK
 from tasks.run_directory import RunDirectory
-from tasks.stores.blob import listing
 
 pytestmark = pytest.mark.timeout(900)  # each test takes less than a minute on an idle machine
-#: So few rows to a partition that there are more partitions than workers.
-ROWS = 100
-WORKERS = 2
-
-
-class Audits:
-    """Audits of one damaged sandbox, which is set back before each."""
-
-    def __init__(self, box: Box, url: str, homes: Path) -> None:
-        self._box, self._url, self._homes = box, url, homes
-        self._alone: dict[str, Any] | None = None
-
-    def run(self, runner: str, **before: Hook) -> tuple[Audited, dict[str, Any]]:
-        """An audit, and all of what it found and did that does not depend on when and where."""
-        self._box.revive()
-        self._box.set_back()
-        home = self._homes / f"home-{len(list(self._homes.iterdir()))}"
-        settings = self._box.settings(home, EDGEKEEPER_TASK_RUNNER=runner)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(partitions, "ROWS_PER_PARTITION", ROWS)
-            patch.setattr(listing, "FEWEST_PAGES", 0)
-            patch.setattr(listing, "PAGES_PER_FOLDER", 0)
-            audited = through_prefect(
-                self._url, settings, before=before, repair="ledger", verify="all"
-            )
-        return audited, self._outcome(audited)
-
-    @property
-    def alone(self) -> dict[str, Any]:
-        """What one machine finds and does."""
-        if self._alone is None:
-            audited, self._alone = self.run("threads")
-            assert audited.record.repairs.applied
-        return self._alone
-
-    def _outcome(self, audited: Audited) -> dict[str, Any]:
-        record = audited.record
-        coverage = record.coverage.model_dump()
-        moments = [coverage.pop("oldest_verification")]
-        moments += [own.pop("oldest") for own in coverage["stores"].values()]
-        assert all(moments)
-        return asdict(Outcome.of(self._box, record.to_dict())) | {
-            "status": record.status, "counts": dict(record.counts), "coverage": coverage,
-            "checks": record.checks.model_dump(), "breaker": record.breaker,
-            "stores": {name: (own.state, own.objects) for name, own in record.stores.items()},
-        }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,34 +40,6 @@ def dask() -> Iterator[Any]:
         n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         yield cluster
-
-
-class Killer:
-    """Kills one of a Dask cluster's workers by SIGKILL while it is in the middle of a task."""
-
-    def __init__(self, cluster: Any) -> None:
-        self._cluster = cluster
-        self.killed: list[int] = []
-
-    def __call__(self) -> None:
-        """Waits for that in a thread of its own."""
-        threading.Thread(target=self._kill, daemon=True).start()
-
-    def _kill(self) -> None:
-        before = len(self.killed)
-        while len(self.killed) == before:
-            for nanny in self._cluster.workers.values():
-                if self._working(nanny):
-                    time.sleep(0.2)
-                    if self._working(nanny):
-                        self.killed.append(nanny.pid)
-                        os.kill(nanny.pid, signal.SIGKILL)
-                        break
-            time.sleep(0.01)
-
-    def _working(self, nanny: Any) -> bool:
-        worker = self._cluster.scheduler.workers.get(nanny.worker_address)
-        return bool(worker and worker.processing)
 
 
 @pytest.fixture
@@ -195,6 +116,7 @@ def test_the_doctor_says_whether_the_cluster_answers(
         return [(each.state, f"{each.detail}; {each.remedy}") for each in checks]
 
     assert said("threads") == []
+    dask.wait_for_workers(WORKERS)  # another test may have killed some
     ((state, words),) = said(f"dask:{address}")
     assert (state, f"room for {WORKERS} tasks" in words) == (OK, True)
     assert list(home.iterdir()) == []

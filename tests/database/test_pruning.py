@@ -199,7 +199,7 @@ def test_what_could_not_be_looked_at_is_not_deleted(
     ran(home, 1)
     old = ran(home, 91)
     monkeypatch.setattr(Away, "fails_on", old.run_id if where == "the run" else where)
-    monkeypatch.setattr(remote_home, "_opened", lambda path: (Away(), str(path)))
+    monkeypatch.setattr(remote_home, "opened", lambda path: (Away(), str(path)))
     with pytest.raises(StoreUnreachableError, match="EDGEKEEPER_HOME"):
         pruned(settings)
     assert old.run_json.exists()

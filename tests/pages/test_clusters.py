@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from damaged_sandbox import Box
 from prefect_server import free_port
+from s3_storage import BUCKET, SECRET, Storage
 from shell import Page, Shell, export
 
 pytestmark = pytest.mark.timeout(900)  # a minute each on an idle machine; a busy one is no failure
@@ -68,6 +69,27 @@ def test_a_dask_cluster_made_as_the_page_says_does_the_audit(
     assert "prefect-dask" in said["pip install -e '.[dask]'"]
     assert "room for 2 tasks" in said["edgekeeper doctor && edgekeeper audit --verify all"]
     finds(str(said), home, box)
+
+
+@pytest.mark.skipif(find_spec("prefect_dask") is None, reason="edgekeeper[dask] is not installed")
+@pytest.mark.runs("docs/cluster.md", "A home that is a URL")
+def test_a_home_that_is_a_url_is_examined_on_the_worker_as_the_page_says(
+    page: Page, cluster_shell: Shell
+) -> None:
+    storage, port = Storage(), free_port()
+    storage.make_bucket()
+    cluster_shell.run(export(storage.environment))
+    said = page.run(
+        "A home that is a URL", cluster_shell,
+        filled={"family-audits": BUCKET, "KEY_ID=…": "KEY_ID=edgekeeper", "KEY=…": f"KEY={SECRET}"},
+    )  # fmt: skip
+    assert "s3fs" in said["pip install -e '.[dask,s3]'"]
+    cluster_shell.begin(f"dask scheduler --port {port}", lambda: listens(port))
+    cluster_shell.begin(f"dask worker tcp://127.0.0.1:{port} --nthreads 2", lambda: True)
+    cluster_shell.run(export({"EDGEKEEPER_TASK_RUNNER": f"dask:tcp://127.0.0.1:{port}"}))
+    assert "room for 2 tasks" in cluster_shell.run("edgekeeper doctor")
+    storage.go_away()
+    assert "storage could not be used" in cluster_shell.run("edgekeeper doctor", codes=(2,))
 
 
 @pytest.mark.soak

@@ -24,8 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from ic.principal import Principal
+from pydantic import SecretStr
 
 from checks.errors import SettingsError
+from tasks.settings import Settings
 
 MAX_PRINCIPAL_BYTES = 29
 _MAX_PEM_BYTES = 64 * 1024
@@ -85,6 +87,21 @@ class KeyIdentity:
             return self._key.sign(message)
         r, s = decode_dss_signature(self._key.sign(message, ECDSA(SHA256())))
         return r.to_bytes(32) + s.to_bytes(32)
+
+
+def with_identity(settings: Settings) -> Settings:
+    """``settings`` with the PEM itself where they name its path: on other machines it is not there.
+
+    One that can't be read stays a path, for who uses it to say so.
+    """
+    path = path_of(settings.identity_pem.get_secret_value()) if settings.identity_pem else None
+    if path is None:
+        return settings
+    try:
+        pem = _read_pem(path)
+    except SettingsError:
+        return settings
+    return settings.model_copy(update={"identity_pem": SecretStr(pem)})
 
 
 def load_identity(pem: str | None) -> Identity:

@@ -1,0 +1,323 @@
+"""How the processes of a run exchange its files where they share nothing but a URL.
+
+All code works on files of the run's directory, and every process has one of its own on its disk.
+What a stage needs is fetched before it begins, what it made is put when it is done, as
+``tasks.exchanged`` declares it. The run's own process makes known, stage by stage, which objects
+hold its files; a worker leaves a mark of a stage with the objects that hold what it made there, and
+gives the same with its task's result, so that nothing has to be looked for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from threading import Lock
+from typing import Any
+
+from checks.errors import HomeStorageError
+from tasks import exchanged
+from tasks.exchange_area import Area
+from tasks.exchanged import Files
+from tasks.log import without_secrets
+from tasks.run_directory import RunDirectory, private_directory
+
+#: Files under way at the same time.
+_AT_ONCE = 8
+#: A smaller file is put in less time than the storage takes to copy it.
+_WORTH_COPYING = 2**20
+_BEGUN = "begun"
+_PORTION = "part-"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A stage that a worker has done: its facts, and the objects that hold what it made."""
+
+    facts: Mapping[str, Any]
+    files: Files
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a task gave that a worker has done, with the marks of its stages."""
+
+    outcome: Any
+    marks: Mapping[str, Mark]
+
+
+class Transfers:
+    """The files of one process's directory of a run, put and fetched; any thread may call it."""
+
+    def __init__(self, home: str, directory: RunDirectory, attempt: str) -> None:
+        """Asks nothing yet.
+
+        Args:
+            home: the URL.
+            directory: of the run, on this process's disk.
+            attempt: what tells this attempt at the run from every other one.
+        """
+        self.area = Area(home, directory.run_id)
+        self._directory = directory
+        self._attempt = f"attempts/{attempt}"
+        self._held: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._coming: dict[tuple[str, str], Future[None]] = {}
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="exchange")
+
+    def close(self) -> None:
+        """Nothing more is put or fetched."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def put(self, patterns: Iterable[str]) -> Files:
+        """Puts the files that match a pattern and are not held by an object yet; gives all."""
+        top = self._directory.path
+        paths = {path for pattern in patterns for path in top.glob(pattern)}
+        return dict(self._pool.map(self._put, sorted(paths)))
+
+    def fetch(self, files: Files) -> None:
+        """Fetches the files that are not here yet as these objects hold them."""
+        with self._lock:
+            coming = [self._getting(name, *where) for name, where in files.items()]
+        for each in coming:
+            if each is not None:
+                each.result()
+
+    def remove_others(self, patterns: Iterable[str], files: Files) -> None:
+        """Deletes what matches a pattern and is none of ``files``: others' that was given up."""
+        top = self._directory.path
+        for path in {path for pattern in patterns for path in top.glob(pattern)}:
+            if self._name(path) not in files:
+                path.unlink(missing_ok=True)
+
+    def object_of(self, path: Path) -> str | None:
+        """The object that holds a file as it is now, None where none does."""
+        with self._lock:
+            item, signature = self._held.get(self._name(path), (None, ()))
+        return item if item is not None and signature == _signature(path) else None
+
+    def hold(self, path: Path, item: str) -> None:
+        """Notes that an object holds a file."""
+        with self._lock:
+            self._held[self._name(path)] = item, _signature(path)
+
+    def _put(self, path: Path) -> tuple[str, tuple[str, int | None]]:
+        name, item = self._name(path), self.object_of(path)
+        if item is None:
+            item = f"files/{name}.{token_hex(8)}"
+            self.area.put(path, item)
+            self.hold(path, item)
+        return name, (item, path.stat().st_size)
+
+    def _getting(self, name: str, item: str, size: int | None) -> "Future[None] | None":
+        path = self._directory.path / name
+        held, signature = self._held.get(name, (None, ()))
+        if held == item and path.exists() and signature == _signature(path):
+            return None
+        if (name, item) not in self._coming:
+            self._coming[name, item] = self._pool.submit(self._get, name, item, size)
+        return self._coming[name, item]
+
+    def _get(self, name: str, item: str, size: int | None) -> None:
+        try:
+            if not exchanged.is_inside(name):
+                raise HomeStorageError(f"{name} is no file of a run's directory")
+            path = self._directory.path / name
+            private_directory(path.parent)
+            self.area.get(item, path, size)
+            self.hold(path, item)
+        finally:
+            with self._lock:
+                self._coming.pop((name, item), None)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._directory.path).as_posix()
+
+    def _portions(self, share: str) -> Files:
+        """What was put of a share while it was read."""
+        names = self.area.names(f"portions/{share}")
+        return {
+            f"read/{name}": (f"portions/{share}/{name}", None)
+            for name in names if name.startswith(_PORTION)
+        }  # fmt: skip
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """Another one for a file that was written anew."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+class OwnSide(Transfers):
+    """The exchange as the run's own process has it."""
+
+    def __init__(self, home: str, directory: RunDirectory, attempt: str) -> None:
+        super().__init__(home, directory, attempt)
+        self._offered: set[str] = set()
+
+    def begin(self) -> None:
+        """Makes known what is done already, before any task is given away."""
+        done = self._directory.done_stages()
+        self.area.write(f"{self._attempt}/offers/{_BEGUN}.json", {"done": done})
+        for stage in done:
+            self.offer(stage)
+
+    def offer(self, stage: str) -> None:
+        """Makes known what workers may need of a stage that is done; once is enough."""
+        patterns = exchanged.offered(stage)
+        if patterns and stage not in self._offered:
+            files = self.put(patterns)
+            self.area.write(f"{self._attempt}/offers/{stage}.json", {"files": files})
+            self._offered.add(stage)
+
+    def received(self, outcomes: Sequence[Any]) -> list[Any]:
+        """What tasks gave, once the files that workers made in them are here."""
+        handed = [each for each in outcomes if isinstance(each, Handed)]
+        self._take({stage: mark for each in handed for stage, mark in each.marks.items()})
+        return [each.outcome if isinstance(each, Handed) else each for each in outcomes]
+
+    def adopt(self) -> None:
+        """Takes over what workers have done in former attempts without this process's knowing.
+
+        What a listing does not show yet is done again.
+        """
+        for attempt in self.area.names("attempts"):
+            stages = f"attempts/{attempt}/stages"
+            names = [name.removesuffix(".json") for name in self.area.names(stages)]
+            marks = {name: self.area.read(f"{stages}/{name}.json") for name in names}
+            self._take({name: _mark(found) for name, found in marks.items() if found})
+        for share in self.area.names("portions"):
+            self.fetch(self._portions(share))
+
+    def fetch_logs(self) -> None:
+        """Fetches what the workers have logged."""
+        for name in self.area.names("logs"):
+            self.area.get(f"logs/{name}", self._directory.path / name, None)
+
+    def copied(self, path: Path, target: str) -> bool:
+        """Copies a file to another place of the storage, if an object holds it as it is now."""
+        if path.stat().st_size < _WORTH_COPYING:
+            return False
+        item = self.object_of(path)
+        return item is not None and self.area.copied(item, target)
+
+    def _take(self, marks: Mapping[str, Mark]) -> None:
+        new = {
+            stage: mark for stage, mark in marks.items()
+            if self._directory.done_stage(stage) is None
+        }  # fmt: skip
+        self.fetch({name: where for mark in new.values() for name, where in mark.files.items()})
+        for stage, mark in new.items():
+            if exchanged.lists_all(stage):
+                self.remove_others(exchanged.made(stage), mark.files)
+            self._directory.mark_done_apart(stage, **mark.facts)
+            self.offer(stage)
+
+
+class WorkerSide(Transfers):
+    """The exchange as a worker of a cluster has it."""
+
+    def __init__(self, home: str, directory: RunDirectory, attempt: str) -> None:
+        super().__init__(home, directory, attempt)
+        self._documents: dict[str, dict[str, Any]] = {}
+        self._marks: dict[str, Mark] = {}
+        self._reading = Lock()
+        self._logged = 0
+
+    def begun(self) -> Mapping[str, Mapping[str, Any]]:
+        """The facts of the stages that were done before this attempt began."""
+        return dict(self._document(_BEGUN)["done"])
+
+    def done(self, stage: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The facts of a stage, which ``do`` does unless it is done: also by another worker."""
+        before = self.begun().get(stage)
+        if before is not None:
+            return dict(before)
+        mark = self._marks.get(stage) or self._marked(stage)
+        if mark is None:
+            self._fetch_needed(stage)
+            mark = Mark(without_secrets(do()), self.put(exchanged.made(stage)))
+            document = {"facts": mark.facts, "files": mark.files}
+            self.area.write(f"{self._attempt}/stages/{stage}.json", document)
+        self._marks[stage] = mark
+        _in_task.get()[stage] = mark
+        return dict(mark.facts)
+
+    def put_portion(self, share: str, path: Path) -> None:
+        """Puts what was read of a share so far, for who goes on with it."""
+        item = f"portions/{share}/{path.name}"
+        self.area.put(path, item)
+        self.hold(path, item)
+
+    def put_log(self, path: Path) -> None:
+        """Puts the worker's log, where it has grown."""
+        size = path.stat().st_size if path.exists() else 0
+        if size > self._logged:
+            self.area.put(path, f"logs/{path.name}")
+            self._logged = size
+
+    def _fetch_needed(self, stage: str) -> None:
+        for made_known, patterns in exchanged.needed(stage).items():
+            files = exchanged.chosen(
+                _files(self._document(made_known)), patterns, self.area.lacking
+            )
+            self.fetch(files)
+            self.remove_others(patterns, files)
+        if exchanged.is_share(stage):
+            self.fetch(self._portions(stage))
+
+    def _document(self, name: str) -> dict[str, Any]:
+        """What the run's own process has made known under a name; it stays as it is."""
+        with self._reading:
+            if name not in self._documents:
+                path = f"{self._attempt}/offers/{name}.json"
+                found = self.area.read(path)
+                if found is None:
+                    raise self.area.lacking(path)
+                self._documents[name] = found
+            return self._documents[name]
+
+    def _marked(self, stage: str) -> Mark | None:
+        """The mark of who did a stage in this attempt, and was lost before anybody knew."""
+        found = self.area.read(f"{self._attempt}/stages/{stage}.json")
+        return None if found is None else _mark(found)
+
+
+def _mark(document: Mapping[str, Any]) -> Mark:
+    return Mark(document["facts"], _files(document))
+
+
+def _files(document: Mapping[str, Any]) -> Files:
+    return {name: (item, size) for name, (item, size) in document["files"].items()}
+
+
+_sides: dict[Path, Transfers] = {}
+_in_task: ContextVar[dict[str, Mark]] = ContextVar("stages that a worker does in a task")
+
+
+def side_of(directory: RunDirectory) -> Transfers | None:
+    """The exchange of the run whose directory this is in this process, None where it has none."""
+    return _sides.get(directory.path)
+
+
+@contextmanager
+def exchanging(directory: RunDirectory, side: Transfers) -> Iterator[None]:
+    """Has :func:`side_of` give ``side`` for as long as this is entered."""
+    _sides[directory.path] = side
+    try:
+        yield
+    finally:
+        del _sides[directory.path]
+
+
+@contextmanager
+def in_task() -> Iterator[dict[str, Mark]]:
+    """The marks of the stages that a worker does while this is entered."""
+    marks: dict[str, Mark] = {}
+    token = _in_task.set(marks)
+    try:
+        yield marks
+    finally:
+        _in_task.reset(token)

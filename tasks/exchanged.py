@@ -1,0 +1,137 @@
+"""Which files of a run's directory its processes exchange where they share nothing but a URL.
+
+By stage: what the run's own process makes known of it to the workers, what a worker needs before it
+begins, and what it makes that the others need. A stage is named as ``AuditRun.stage`` has it.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from checks.model import Backend
+
+#: A file of a run's directory by its path there: the object that holds it, and its bytes if known.
+Files = Mapping[str, tuple[str, int | None]]
+#: By what the run's own process made known under one name, patterns of the files wanted of it.
+Needs = Mapping[str, Sequence[str]]
+
+_ALL = "part-*.parquet"
+_LEDGER, _ROWS, _ITEMS = (
+    f"ledger/{_ALL}",
+    f"inventory/{Backend.NEON}/{_ALL}",
+    f"gallery-items/{_ALL}",
+)
+_LISTED = {each: f"inventory/{each}/{_ALL}" for each in (Backend.BLOB, Backend.ICP)}
+_SNAPSHOT, _RESOLVED, _READ = "snapshot", "resolve", "verify"
+_TABLES: Mapping[str, Needs] = {
+    "ledger": {_SNAPSHOT: [_LEDGER]},
+    Backend.NEON.value: {_SNAPSHOT: [_ROWS]},
+    "gallery-items": {_SNAPSHOT: [_ITEMS, _ROWS, _LEDGER]},
+    **{each.value: {f"list-{each}": [pattern]} for each, pattern in _LISTED.items()},
+}
+_EVERY_TABLE: Needs = {
+    _SNAPSHOT: [_LEDGER, _ROWS, _ITEMS],
+    **{f"list-{each}": [pattern] for each, pattern in _LISTED.items()},
+}
+_TRACKED = f"quality/gallery-items/{_ALL}"
+_LISTING = re.compile(f"list-(?P<store>{'|'.join(_LISTED)})(?P<shard>-[0-9a-f]+)?")
+_CHECKS = re.compile(r"quality-checks(?:-(?P<table>.+))?")
+_SHARE = re.compile(r"(?P<line>verify-[0-9a-f]+)-[0-9]+")
+_LINE = re.compile(r"verify-[0-9a-f]+")
+_COMPARING = re.compile(r"compare-(?P<partition>[0-9]+)(?:-again)?")
+#: What comparing a partition leaves of it.
+_CONCLUDED = ("judged", "parts", "dropped", "moved", "findings", "quality/stored-copies")
+
+
+def offered(stage: str) -> Sequence[str]:
+    """Patterns of the files that the run's own process makes known when a stage is done.
+
+    For the shares of a line they are made known under the line's name, before any of it is read.
+    """
+    if _LINE.fullmatch(stage):
+        return [f"to-read/{_ALL}", f"shares/{stage}-*.npy"]
+    own = {
+        _SNAPSHOT: [_LEDGER, _ROWS, _ITEMS],
+        _RESOLVED: [f"seen/*/{_ALL}"],
+        _READ: [f"readings/{_ALL}", f"hashes/{_ALL}"],
+    }
+    return own.get(stage, made(stage) if lists_all(stage) else [])
+
+
+def needed(stage: str) -> Needs:
+    """What a worker needs for a stage. Raises LookupError where none is declared."""
+    if _LISTING.fullmatch(stage):
+        return {}
+    if found := _CHECKS.fullmatch(stage):
+        return _TABLES[found["table"]] if found["table"] else _EVERY_TABLE
+    if found := _SHARE.fullmatch(stage):
+        return {found["line"]: [f"to-read/{_ALL}", f"shares/{stage}.npy"]}
+    part = _part(stage)
+    return {
+        _SNAPSHOT: [f"ledger/{part}", f"inventory/{Backend.NEON}/{part}"],
+        _RESOLVED: [
+            *(f"seen/{each}/{part}" for each in _LISTED),
+            f"seen/left-over/{_ALL}",  # what is missing may be any of it, under another name
+        ],
+        _READ: [f"readings/{part}", f"hashes/{part}"],
+    }
+
+
+def made(stage: str) -> Sequence[str]:
+    """Patterns of the files that a worker makes in a stage. Raises LookupError as above."""
+    if found := _LISTING.fullmatch(stage):
+        pattern = _LISTED[Backend(found["store"])]
+        return [pattern.replace(".", f"{found['shard']}.") if found["shard"] else pattern]
+    if found := _CHECKS.fullmatch(stage):
+        return [_TRACKED] if found["table"] in (None, "gallery-items") else []
+    if _SHARE.fullmatch(stage):
+        return [f"shares/{stage}-left.npy", portions(stage)]
+    part = _part(stage)
+    return [f"{directory}/{part}" for directory in _CONCLUDED]
+
+
+def lists_all(stage: str) -> bool:
+    """Whether a stage lists a whole store: whatever else lies there is none of it."""
+    found = _LISTING.fullmatch(stage)
+    return found is not None and found["shard"] is None
+
+
+def is_share(stage: str) -> bool:
+    """Whether a stage reads a share of a line: what it reads is put while it reads."""
+    return _SHARE.fullmatch(stage) is not None
+
+
+def portions(share: str) -> str:
+    """The pattern of the portions of a share: these are made known while it is read."""
+    return f"read/part-*-{share}-*.parquet"
+
+
+def _part(stage: str) -> str:
+    found = _COMPARING.fullmatch(stage)
+    if found is None:
+        raise LookupError(f"what a worker needs for the stage {stage} is not declared")
+    return f"part-{int(found['partition']):05d}.parquet"
+
+
+def chosen(files: Files, patterns: Sequence[str], lacking: Callable[[str], Exception]) -> Files:
+    """Those of ``files`` that a pattern asks for.
+
+    Raises what ``lacking`` gives for a pattern that is a file's own name and is not there.
+    """
+    found: dict[str, tuple[str, int | None]] = {}
+    for pattern in patterns:
+        if "*" in pattern:
+            names = [name for name in files if fnmatchcase(name, pattern)]
+        elif pattern in files:
+            names = [pattern]
+        else:
+            raise lacking(pattern)
+        found |= {name: files[name] for name in names}
+    return found
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name leads to a place below the run's directory."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
