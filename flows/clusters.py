@@ -30,7 +30,10 @@ from tasks.stores.icp.identity import with_identity
 WORKERS_SECONDS = 90.0
 DOCTOR_SECONDS = 10.0
 _VARIABLE = "EDGEKEEPER_TASK_RUNNER"
-_START = "Start its scheduler and a worker, or use threads"
+_START = (
+    "Start its scheduler and a worker, set RAY_AUTH_MODE=token where Ray asks for its token, "
+    "or use threads"
+)
 #: Gives what keeps a process from doing parts of a run, None where nothing does.
 Question = Callable[..., str | None]
 

@@ -19,7 +19,7 @@ from tests.pages.not_here import NOT_HERE
 from tests.pages.shown import ROOT, every
 
 #: What of the environment a reader's shell has too; none of it is a setting of edgekeeper's.
-OTHERS = ("PREFECT_", "PYTEST_", "COV_", "NEON_")
+OTHERS = ("PREFECT_", "PYTEST_", "COV_", "NEON_", "RAY_")
 #: What lies in the top directory and is not of the source; a fresh one is made of `.installed`.
 OWN = {".git", ".venv", ".edgekeeper", ".env", ".installed", "edgekeeper.egg-info"}
 
@@ -75,7 +75,7 @@ def new_shell(source: Path, tmp_path: Path) -> Iterator[Callable[[Path], Shell]]
     home = tmp_path / "user"
     home.mkdir()
     quiet = {"NO_COLOR": "1", "BROWSER": "true", "DO_NOT_TRACK": "1",
-             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_HOME": str(home / ".prefect"),
+             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "HOME": str(home),
              "PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_WORKER_QUERY_SECONDS": "1"}  # fmt: skip
     shells: list[Shell] = []
 
