@@ -1,19 +1,21 @@
 """The nightly audit on workers that share nothing but a URL: what one machine finds."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_audits import WORKERS, Audits, Killer
 from damaged_sandbox import Box
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3_storage import BUCKET, SECRET, Storage
 
 from checks.errors import HomeStorageError
 from checks.model import RunStatus
 from checks.run import RunRecord
-from flows import clusters
-from tasks import run_directory
+from flows import backfill, clusters, engine, task_runners
+from tasks import partitions, run_directory
 from tasks.examination import FAILURE
 
 pytestmark = pytest.mark.timeout(900)  # each test takes less than a minute on an idle machine
@@ -45,31 +47,36 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [tmp_path_factory.mktemp(f"worker-{number}") for number in range(WORKERS)]
 
 
-@pytest.fixture(scope="module")
-def dask(storage: Storage, places: list[Path]) -> Iterator[Any]:
-    """A Dask cluster whose workers, each a process, have no directory in common with anybody."""
+@contextmanager
+def cluster_of(storage: Storage, workers: dict[Path, int]) -> Iterator[Any]:
+    """A Dask cluster whose workers, each a process, have no directory in common with anybody.
+
+    ``workers``: the threads of each by its home directory.
+    """
     distributed = pytest.importorskip("distributed", reason="edgekeeper[dask] is not installed")
     pytest.importorskip("prefect_dask", reason="edgekeeper[dask] is not installed")
+    here = {"host": "127.0.0.1"}
 
-    def worker(place: Path) -> dict[str, Any]:
+    def worker(place: Path, threads: int) -> dict[str, Any]:
         own = {"HOME": str(place), "XDG_CACHE_HOME": "", "TMPDIR": str(place)}
-        options = {
-            "nthreads": 1,
-            "host": "127.0.0.1",
-            "env": storage.environment | own,
-            "local_directory": str(place),
-        }
-        return {"cls": distributed.Nanny, "options": options}
+        options = {"nthreads": threads, "env": storage.environment | own}
+        return {
+            "cls": distributed.Nanny, "options": here | options | {"local_directory": str(place)}
+        }  # fmt: skip
 
     scheduler = {
         "cls": distributed.Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+        "options": here | {"port": 0, "dashboard_address": "127.0.0.1:0"},
     }
-    with distributed.SpecCluster(
-        workers={number: worker(place) for number, place in enumerate(places)},
-        scheduler=scheduler,
-        silence_logs=50,
-    ) as cluster:
+    specs = {number: worker(*each) for number, each in enumerate(workers.items())}
+    with distributed.SpecCluster(specs, scheduler, silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def dask(storage: Storage, places: list[Path]) -> Iterator[Any]:
+    """Two workers, one of which does two tasks at the same time."""
+    with cluster_of(storage, {place: 1 + number for number, place in enumerate(places)}) as cluster:
         yield cluster
 
 
@@ -153,3 +160,41 @@ def test_the_doctor_says_whether_every_worker_reaches_the_url(
     assert "another memory:// storage from there" in words
     state, words = said("s3://no-such-bucket/home")
     assert (state, "s3:// storage could not be used" in words) == (FAILURE, True)
+
+
+@pytest.mark.soak
+def test_one_worker_that_does_one_task_at_a_time_finds_it_too(
+    audits: Audits, storage: Storage, tmp_path: Path
+) -> None:
+    home = home_of("one-worker")
+    with cluster_of(storage, {tmp_path: 1}) as cluster:
+        _, outcome = audits.run(f"dask:{cluster.scheduler_address}", home)
+    assert outcome == audits.alone
+    assert left_by(home) == kept_in(storage, home)
+
+
+@pytest.mark.soak
+def test_a_back_fill_makes_the_edges_that_one_machine_makes(
+    dask: Any, storage: Storage, box: Box, home: Path, prefect_url: str
+) -> None:
+    made = []
+    for runner, url in ((f"dask:{dask.scheduler_address}", home_of("filled")), ("threads", home)):
+        box.set_back()
+        box.sql("TRUNCATE storage_edges")
+        settings = box.settings(home, EDGEKEEPER_TASK_RUNNER=runner)
+        settings = settings.model_copy(update={"home": str(url)})
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            temporary_settings({PREFECT_API_URL: prefect_url}),
+        ):
+            patch.setenv("PREFECT_API_URL", prefect_url)
+            patch.setattr(partitions, "ROWS_PER_PARTITION", 250)
+            for module in (engine, task_runners, backfill):
+                patch.setattr(module, "load_settings", lambda settings=settings: settings)
+            record = engine.run_flow(backfill.backfill, hash_content=True)
+        edges = sorted((*row[:8], *row[10:11]) for row in box.edges(physical=False).values())
+        made.append((edges, record["limits"], record["coverage"], record["legacy"]))
+    assert made[0] == made[1]
+    assert len(made[0][0]) > 400
+    assert any(row[6] for row in made[0][0])
+    assert left_by(home_of("filled")) == kept_in(storage, home_of("filled"))
