@@ -23,7 +23,7 @@ from benchmarks.sandboxes import environment, seeded_sandbox
 from benchmarks.tables import markdown, middle, number, ratio
 from sandbox.directory import SandboxDirectory
 from tasks.stores.blob.asking import PAGE_LIMIT
-from tasks.stores.blob.listing import FEWEST_PAGES, PAGES_PER_FOLDER
+from tasks.stores.blob.listing import worth_cutting
 
 _KB_PER_MB = 1024
 WHOLE = "the whole command"
@@ -132,9 +132,8 @@ def _part(done: Audited, part: str, stages: Sequence[str]) -> Measurement:
 
 def _chain(blobs: Counter[str]) -> int:
     """Pages of the blob store of which each names the next: of all, or of the largest folder."""
-    whole = ceil(blobs.total() / PAGE_LIMIT)
-    if whole < max(FEWEST_PAGES, PAGES_PER_FOLDER * len(blobs)):
-        return whole
+    if not worth_cutting(blobs.total(), len(blobs)):
+        return ceil(blobs.total() / PAGE_LIMIT)
     return 1 + ceil(max(blobs.values()) / PAGE_LIMIT)
 
 

@@ -40,7 +40,8 @@ def backfill(
     """
     settings = load_settings()
     budget = byte_budget(hash_budget or "all") if hash_content else 0
-    options = audit.AuditOptions(repair=RepairPolicy.LEDGER, verify_budget=budget)
+    given = frozenset({"verify_budget"} if hash_content else ())
+    options = audit.AuditOptions(RepairPolicy.LEDGER, budget, given=given)
     resume = None if restart else audit.unfinished(settings, audit.BACKFILL)
     with clusters.under_way(settings, options, resume, audit.BACKFILL) as (run, fence):
         name_run(run.run_id)

@@ -43,7 +43,7 @@ close = task(publish.close, name="report")
 
 @flow("nightly-audit", spreads=True)
 def nightly_audit(
-    repair: str = "none",
+    repair: str | None = None,
     verify: str | None = None,
     stores: list[str] | None = None,
     allow_percent: float | None = None,
@@ -55,7 +55,7 @@ def nightly_audit(
     """Audits the ledger against Neon, Vercel Blob and the canister.
 
     Args:
-        repair: how far the audit may go: none, ledger, content or purge.
+        repair: how far the audit may go: none (the default), ledger, content or purge.
         verify: bytes to read and hash, such as 5GB, 0 or all; default EDGEKEEPER_VERIFY_BUDGET.
         stores: backends to look at; default all that are configured.
         allow_percent: the breaker's limit for this run, in percent.
@@ -67,11 +67,10 @@ def nightly_audit(
     Returns:
         the run object of the interface's contract.
     """
-    policy = _policy(repair)
     settings = load_settings()
     options = audit.options_of(
-        settings, repair=policy, verify=verify, verify_minutes=verify_minutes, stores=stores,
-        allow_percent=allow_percent, accept_new_store=accept_new_store,
+        settings, repair=_policy(repair), verify=verify, verify_minutes=verify_minutes,
+        stores=stores, allow_percent=allow_percent, accept_new_store=accept_new_store,
     )  # fmt: skip
     expected = (
         None if resume else forecasting.within_quota(settings, options, over_quota=over_quota)
@@ -91,8 +90,10 @@ def nightly_audit(
     return record.to_dict()
 
 
-def _policy(repair: str) -> RepairPolicy:
-    """How far the audit may go. Raises UsageError where it is no policy."""
+def _policy(repair: str | None) -> RepairPolicy | None:
+    """How far the audit may go, where that is said. Raises UsageError where it is no policy."""
+    if repair is None:
+        return None
     policy = next((policy for policy in RepairPolicy if policy.value == repair), None)
     if policy is None:
         known = ", ".join(RepairPolicy)
@@ -144,8 +145,12 @@ def _compared(run: audit.AuditRun, left_over: LeftOver, seen: observe.Seen) -> l
     here = run.abreast == 1 and not run.by_url
     early = conclude_collection.submit(run, seen) if here else None
     partitions = list(range(seen.facts["partitions"]))
-    concluded = run.received(conclude.map(unmapped(run), partitions, unmapped(seen)).result())
-    left = conclude_left_over(run, left_over, seen)
+    try:
+        concluded = run.received(conclude.map(unmapped(run), partitions, unmapped(seen)).result())
+        left = conclude_left_over(run, left_over, seen)
+    finally:
+        if early:
+            early.wait()  # what is under way must not end after a run that failed
     whole = early.result() if early else conclude_collection(run, seen)
     return [*concluded, left, whole]
 

@@ -37,7 +37,9 @@ def _begun(
     if not shards:
         whole = _list_store.submit(run, backend, facts)
         return lambda: cast("ListingReport", run.received([whole.result()])[0])
-    listed = _list_shard.map(unmapped(run), unmapped(backend), shards, unmapped(facts))
+    listed = _list_shard.map(
+        unmapped(run), unmapped(backend), shards, unmapped(facts), unmapped(len(shards))
+    )
     return lambda: observe.put_together(
         run, backend, facts, dict(zip(shards, run.received(listed.result()), strict=True))
     )

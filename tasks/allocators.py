@@ -13,7 +13,7 @@ def hold_little() -> None:
     Arrow's own allocator and the C library's arenas, one for nearly every thread, each keep memory
     that the others could use. Arrow takes it from the C library instead, which has two arenas then.
     What a person has set in the environment counts. It has to be called before Arrow is imported
-    and before any thread has begun.
+    and before any thread has begun: a cluster's worker that has done so has the arenas alone.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     choose = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it

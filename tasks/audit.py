@@ -73,12 +73,13 @@ _ASKED_BY = {
     "repair": "--repair", "verify_budget": "--verify", "verify_minutes": "--verify-minutes",
     "stores": "--store", "breaker_percent": "--allow-percent",
 }  # fmt: skip
+_ASKED_BY_BACKFILL = {"verify_budget": "--hash-content"}
 
 
 def options_of(
     settings: Settings,
     *,
-    repair: RepairPolicy = RepairPolicy.NONE,
+    repair: RepairPolicy | None = None,
     verify: str | None = None,
     verify_minutes: float | None = None,
     stores: Iterable[str] | None = None,
@@ -90,13 +91,13 @@ def options_of(
     ``verify`` is a budget as text, such as ``5GB``. Raises ValueError where it is none.
     """
     asked = {
-        "repair": repair is not RepairPolicy.NONE, "verify_budget": verify is not None,
+        "repair": repair is not None, "verify_budget": verify is not None,
         "verify_minutes": verify_minutes is not None, "stores": bool(stores),
         "breaker_percent": allow_percent is not None,
     }  # fmt: skip
     return AuditOptions(
         given=frozenset(name for name, given in asked.items() if given),
-        repair=repair,
+        repair=repair or RepairPolicy.NONE,
         verify_budget=settings.verify_budget if verify is None else byte_budget(verify),
         stores=frozenset(map(Backend, stores)) if stores else frozenset(Backend),
         breaker_percent=settings.breaker_percent if allow_percent is None else allow_percent,
@@ -351,10 +352,12 @@ def _resumed(
         verify_minutes=begun.get("verify_minutes"),
     )
     if other := [name for name in options.given if getattr(options, name) != getattr(kept, name)]:
-        asked = ", ".join(sorted(_ASKED_BY[name] for name in other))
+        asked_by = _ASKED_BY_BACKFILL if begun["flow"] == BACKFILL else _ASKED_BY
+        asked = ", ".join(sorted(asked_by[name] for name in other))
+        again = "use --restart" if begun["flow"] == BACKFILL else "start a new audit"
         raise UsageError(
             f"run {run_id} goes on with what it was begun with, which is not what {asked} asks for "
-            "now: leave that out, or start a new audit"
+            f"now: leave that out, or {again}"
         )
     return kept, started
 

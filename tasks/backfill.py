@@ -26,7 +26,7 @@ from tasks.database import Connector, translated
 from tasks.edge_writer import BATCH, EDGE, EdgeWriter, Told, in_order
 from tasks.join_keys import text_keys
 from tasks.lease import Fence
-from tasks.partitions import PartitionWriter, files_by_partition, read_partition
+from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition
 
 _KEY = ["key_hi", "key_lo"]
 _MEMORY = ["row_id", "memory_id", "memory_type"]
@@ -142,9 +142,9 @@ def _fill_by_memory(
     report: BackfillReport,
 ) -> None:
     """The first pass: rows, notes and copies; the pathnames that the rows name go to ``work``."""
-    blobs = len(files_by_partition(inventories.blob)) if inventories.blob else 1
+    blobs = len(partition_files(inventories.blob)) if inventories.blob else 1
     with PartitionWriter(work, _NAMED, blobs) as named:
-        for number in range(len(files_by_partition(inventories.neon))):
+        for number in range(len(partition_files(inventories.neon))):
             rows = _memories(inventories, number, tables, report)
             on_icp = _icp_edges(rows, inventories, number, report)
             edges = pd.concat([_memory_edges(rows), on_icp])
@@ -160,7 +160,7 @@ def _fill_by_file(
     if inventories.blob is None:
         return
     lost = []
-    for number in range(len(files_by_partition(inventories.blob))):
+    for number in range(len(partition_files(inventories.blob))):
         edges = _to_write(_blob_edges(inventories, work, number, report), inventories)
         writer.write(f"blobs/{number}", edges)
         lost.append(_lost(edges, inventories))
@@ -341,6 +341,8 @@ def _to_write(edges: pd.DataFrame, inventories: Inventories) -> pd.DataFrame:
 
 def _frame(directory: Path, number: int) -> pd.DataFrame:
     """One partition as a frame; integers that may be null keep their type."""
+    if not partition_path(directory, number).exists():
+        raise FileNotFoundError(f"{directory} has no partition {number}; list the store again")
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     table = read_partition(directory, number)
     return cast("pd.DataFrame", table.to_pandas(types_mapper=nullable.get))
@@ -348,6 +350,6 @@ def _frame(directory: Path, number: int) -> pd.DataFrame:
 
 def units(inventories: Inventories) -> Iterator[str]:
     """The names of all units in the order in which they are done."""
-    yield from (f"memories/{n}" for n in range(len(files_by_partition(inventories.neon))))
+    yield from (f"memories/{n}" for n in range(len(partition_files(inventories.neon))))
     if inventories.blob is not None:
-        yield from (f"blobs/{n}" for n in range(len(files_by_partition(inventories.blob))))
+        yield from (f"blobs/{n}" for n in range(len(partition_files(inventories.blob))))

@@ -35,7 +35,7 @@ _EVERY_TABLE: Needs = {
     **{f"list-{each}": [pattern] for each, pattern in _LISTED.items()},
 }
 _TRACKED = f"quality/gallery-items/{_ALL}"
-_LISTING = re.compile(f"list-(?P<store>{'|'.join(_LISTED)})(?P<shard>-[0-9a-f]+)?")
+_LISTING = re.compile(f"list-(?P<store>{'|'.join(_LISTED)})(?:-(?P<shard>[0-9a-f]+))?")
 _CHECKS = re.compile(r"quality-checks(?:-(?P<table>.+))?")
 _SHARE = re.compile(r"(?P<line>verify-[0-9a-f]+)-[0-9]+")
 _LINE = re.compile(r"verify-[0-9a-f]+")
@@ -81,8 +81,8 @@ def needed(stage: str) -> Needs:
 def made(stage: str) -> Sequence[str]:
     """Patterns of the files that a worker makes in a stage. Raises LookupError as above."""
     if found := _LISTING.fullmatch(stage):
-        pattern = _LISTED[Backend(found["store"])]
-        return [pattern.replace(".", f"{found['shard']}.") if found["shard"] else pattern]
+        store, shard = found["store"], found["shard"]
+        return [f"shards/{store}/{shard}/{_ALL}" if shard else _LISTED[Backend(store)]]
     if found := _CHECKS.fullmatch(stage):
         return [_TRACKED] if found["table"] in (None, "gallery-items") else []
     if _SHARE.fullmatch(stage):

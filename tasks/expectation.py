@@ -85,7 +85,7 @@ def judge_shrinkage(report: ListingReport, backend: Backend, before: StoreSummar
     if before is None or before.objects < WORTH_COMPARING:
         return
     if report.state == StoreState.COMPLETE and report.objects < SHRUNK_BELOW * before.objects:
-        report.state = StoreState.INCOMPLETE
+        report.state, report.doubted = StoreState.INCOMPLETE, True
         report.shrunk_from = before.objects
         report.detail = (
             f"{backend} listed {report.objects} objects, and {before.objects} when it was last "

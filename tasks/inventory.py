@@ -39,8 +39,7 @@ async def spool(
     started = monotonic()
     try:
         batches = store.list_batches(report, shard)
-        share = shard.id if shard else ""
-        await spool_batches(batches, schema, directory, partitions, progress, share=share)
+        await spool_batches(batches, schema, directory, partitions, progress)
     except StoreError as error:
         break_off(report, error)
     report.seconds = monotonic() - started
@@ -52,6 +51,7 @@ def break_off(report: ListingReport, error: StoreError) -> None:
     unreachable = isinstance(error, StoreUnreachableError) and report.objects == 0
     report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
     report.detail = str(error)
+    report.doubted = True
 
 
 async def spool_batches(
@@ -60,16 +60,11 @@ async def spool_batches(
     directory: Path,
     partitions: int,
     progress: Progress = lambda _objects: None,
-    *,
-    share: str = "",
 ) -> None:
-    """Writes batches of an inventory's rows down; what came before an error is kept.
-
-    ``share``: see ``PartitionWriter``.
-    """
+    """Writes batches of an inventory's rows down; what came before an error is kept."""
     failure: StoreError | None = None
     rows: list[dict[str, Any]] = []
-    with PartitionWriter(directory, schema, partitions, share) as writer:
+    with PartitionWriter(directory, schema, partitions) as writer:
         try:
             async for batch in batches:
                 rows += batch
@@ -117,6 +112,7 @@ def as_one(reports: Iterable[ListingReport]) -> ListingReport:
         detail="; ".join(details) or None,
         unknown_parts=unknown,
         ignored=sum(report.ignored for report in several),
+        doubted=any(report.doubted for report in several),
         expected=max(report.expected for report in several),
     )
 
@@ -124,7 +120,7 @@ def as_one(reports: Iterable[ListingReport]) -> ListingReport:
 def judge_emptiness(report: ListingReport, backend: Backend, present: int) -> None:
     """An empty listing of a store that the ledger says holds objects proves nothing."""
     if report.state == StoreState.COMPLETE and report.objects == 0 and present > 0:
-        report.state = StoreState.INCOMPLETE
+        report.state, report.doubted = StoreState.INCOMPLETE, True
         report.detail = (
             f"{backend} listed nothing, while the ledger says it holds {present} artifacts: "
             "check that the credentials belong to the right store"

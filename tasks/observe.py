@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import threading
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
@@ -30,7 +31,7 @@ from tasks.expectation import (
     last_listings,
 )
 from tasks.inventory import as_one, break_off, judge_emptiness, spool
-from tasks.partitions import PartitionWriter, keep_shares, read_partition
+from tasks.partitions import PartitionWriter, merge, read_partition, rows_in
 from tasks.progress import advancing
 from tasks.references import still_named
 from tasks.settings import Settings
@@ -124,12 +125,13 @@ def listing_shards(run: AuditRun, backend: Backend, facts: Mapping[str, Any]) ->
 
 
 def list_shard(
-    run: AuditRun, backend: Backend, shard: Shard, facts: Mapping[str, Any]
+    run: AuditRun, backend: Backend, shard: Shard, facts: Mapping[str, Any], shards: int
 ) -> ListingReport:
-    """Lists one shard into the run's inventory, beside the others."""
+    """Lists one of so many shards, into a directory of its own."""
 
     def work() -> dict[str, Any]:
-        return asdict(asyncio.run(_list(run, backend, facts, shard)))
+        sharing = min(run.abreast, shards)
+        return asdict(asyncio.run(_list(run, backend, facts, shard, sharing)))
 
     return _report(run.stage(f"{_listing_stage(backend)}-{shard.id}", work))
 
@@ -140,14 +142,26 @@ def put_together(
     facts: Mapping[str, Any],
     shards: Mapping[Shard, ListingReport],
 ) -> ListingReport:
-    """The report of a whole store, of which each shard was listed by itself."""
+    """Makes the inventory of a whole store, of which each shard was listed by itself.
+
+    One whose files are not what its report says is listed again: a former attempt at the run may
+    have lost them.
+    """
+    partitions = facts["partitions"]
 
     def work() -> dict[str, Any]:
-        directory = run.directory.inventory(backend.value)
-        keep_shares(directory, {shard.id for shard in shards})
-        return asdict(_judged(backend, facts, as_one(shards.values())))
+        places = {shard: run.directory.shard(backend.value, shard.id) for shard in shards}
+        reports = [
+            report if rows_in(places[shard], partitions) == report.objects
+            else asyncio.run(_list(run, backend, facts, shard))
+            for shard, report in shards.items()
+        ]  # fmt: skip
+        merge([*places.values()], run.directory.inventory(backend.value), partitions)
+        return asdict(_judged(backend, facts, as_one(reports)))
 
-    return _report(run.stage(_listing_stage(backend), work))
+    report = _report(run.stage(_listing_stage(backend), work))
+    shutil.rmtree(run.directory.shards(backend.value), ignore_errors=True)
+    return report
 
 
 def _judged(backend: Backend, facts: Mapping[str, Any], report: ListingReport) -> ListingReport:
@@ -168,20 +182,23 @@ def _wanted(run: AuditRun, backend: Backend) -> bool:
 
 def _report(facts: Mapping[str, Any]) -> ListingReport:
     """A listing report as a stage's facts hold it."""
-    values = {name: facts[name] for name in ListingReport.__slots__}
+    values = {name: facts[name] for name in ListingReport.__slots__ if name in facts}
     return ListingReport(**values | {"state": StoreState(facts["state"])})
 
 
 async def _list(
-    run: AuditRun, backend: Backend, facts: Mapping[str, Any], shard: Shard | None = None
+    run: AuditRun,
+    backend: Backend,
+    facts: Mapping[str, Any],
+    shard: Shard | None = None,
+    sharing: int = 1,
 ) -> ListingReport:
-    partitions = facts["partitions"]
-    directory = run.directory.inventory(backend.value)
+    partitions, own = facts["partitions"], run.directory
+    directory = own.shard(backend.value, shard.id) if shard else own.inventory(backend.value)
     if not _wanted(run, backend):
         list_nothing(directory, SCHEMAS[backend], partitions)
         detail = "left out by --store" if is_configured(run.settings, backend) else None
         return ListingReport(StoreState.NOT_CONFIGURED, detail=detail)
-    sharing = run.abreast if shard else 1
     store = open_store(backend, run.settings, known_capsules=facts["capsules"], sharing=sharing)
     try:
         told = advancing(f"listing {backend}", _expected(backend, facts))
@@ -192,11 +209,12 @@ async def _list(
             expected=expected_objects(backend, facts), shard=shard,
         )  # fmt: skip
     except StoreError as error:  # of one store: what the others hold is not in doubt
-        list_nothing(directory, SCHEMAS[backend], partitions, shard.id if shard else "")
+        list_nothing(directory, SCHEMAS[backend], partitions)
         report = ListingReport(StoreState.INCOMPLETE)
         break_off(report, error)
-        if shard and backend is Backend.ICP:
+        if shard and backend is Backend.ICP:  # of the others' capsules more is known
             report.unknown_parts |= dict.fromkeys(shard.names, str(error))
+            report.doubted = False
     finally:
         await store.aclose()
     return report
@@ -208,9 +226,9 @@ def _expected(backend: Backend, facts: Mapping[str, Any]) -> int | None:
     return None if present is None else int(present) // (2 if backend is Backend.ICP else 1)
 
 
-def list_nothing(directory: Path, schema: pa.Schema, partitions: int, share: str = "") -> None:
+def list_nothing(directory: Path, schema: pa.Schema, partitions: int) -> None:
     """Leaves the inventory of a store that was not looked at."""
-    with PartitionWriter(directory, schema, partitions, share):
+    with PartitionWriter(directory, schema, partitions):
         pass
 
 
@@ -241,8 +259,9 @@ def after_reading(
     for name, why in reading["unknown"].items():
         backend = Backend(name)
         after[backend] = replace(
-            after[backend], state=StoreState.INCOMPLETE, detail=f"it stopped answering: {why}"
-        )
+            after[backend], state=StoreState.INCOMPLETE, doubted=True,
+            detail=f"it stopped answering: {why}",
+        )  # fmt: skip
     return after
 
 
@@ -260,13 +279,14 @@ def view_of(
     now = datetime.fromisoformat(facts["at"])
     settings = run.settings
     grace = timedelta(minutes=settings.grace_minutes)
+    on_icp = reports[Backend.ICP]
     return View(
         states,
         now=now,
         stuck_before=now - timedelta(minutes=settings.stuck_minutes),
         grace_after=now - grace if settings.grace_minutes else now + timedelta(days=36_500),
         unknown_types=frozenset(reports[Backend.NEON].unknown_parts),
-        unknown_capsules=frozenset(reports[Backend.ICP].unknown_parts),
+        unknown_capsules=frozenset(() if on_icp.doubted else on_icp.unknown_parts),
         claimed=frozenset(tuple(each) for each in facts.get("claimed", ())),
     )
 
@@ -307,7 +327,7 @@ def without_doubtful_listings(
         names = [name for each in conclusions for name in each.left_out.get(backend.value, [])]
         if len(names) > LEFT_OUT_MOST and reports[backend].state is StoreState.COMPLETE:
             reports[backend] = replace(
-                reports[backend], state=StoreState.INCOMPLETE,
+                reports[backend], state=StoreState.INCOMPLETE, doubted=True,
                 detail=f"its listing left out {len(names)} objects that a direct look found, such "
                 f"as {names[0][:200]}: it was not whole, whatever it said. Run again later",
             )  # fmt: skip

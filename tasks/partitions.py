@@ -4,9 +4,8 @@ A row lies in partition ``key_lo % partitions``, so that equal keys of two direc
 number of partitions meet in files of the same number.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -17,8 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_PARTITION = 250_000
-#: Where its number stands in the name of a partition's file.
-_NUMBER = slice(5, 10)
 #: Rows that wait in memory until they are written, those of all partitions together; and how many
 #: of one are worth writing at once.
 _BUFFERED_ROWS, _FEWEST_ROWS = 131_072, 1_024
@@ -33,24 +30,15 @@ def partitions_for(rows: int) -> int:
     return max(1, -(-rows // ROWS_PER_PARTITION))
 
 
-def partition_path(directory: Path, partition: int, share: str = "") -> Path:
-    """Where a partition's file lies; ``share``: the one that somebody of this name wrote."""
-    return directory / f"part-{partition:05d}{share and f'-{share}'}.parquet"
+def partition_path(directory: Path, partition: int) -> Path:
+    """Where a partition's file lies."""
+    return directory / f"part-{partition:05d}.parquet"
 
 
 def read_partition(directory: Path, partition: int, columns: Sequence[str] | None = None) -> Any:
-    """One partition as a pyarrow table, with all its columns or only some.
-
-    Where several wrote to the directory, each its share, what all of them wrote. Raises
-    FileNotFoundError where nobody did.
-    """
+    """One partition as a pyarrow table, with all its columns or only some."""
     wanted = None if columns is None else list(columns)
-    files = sorted(directory.glob(f"{partition_path(directory, partition).stem}*.parquet"))
-    if not files:
-        raise FileNotFoundError(f"{directory} has no partition {partition}; list the store again")
-    table = pa.concat_tables(
-        [pq.read_table(path, columns=wanted, partitioning=None) for path in files]
-    )
+    table = pq.read_table(partition_path(directory, partition), columns=wanted, partitioning=None)
     if table.num_rows:
         return table
     # A column without any chunk can't be joined by pandas.
@@ -62,17 +50,30 @@ def partition_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("part-*.parquet"))
 
 
-def files_by_partition(directory: Path) -> list[list[Path]]:
-    """The same, each partition's together: there are several where several wrote a share."""
-    grouped = groupby(partition_files(directory), key=lambda path: path.name[_NUMBER])
-    return [list(files) for _, files in grouped]
+def rows_in(directory: Path, partitions: int) -> int | None:
+    """The rows of all partitions of a directory; None where one of them is not there."""
+    paths = [partition_path(directory, number) for number in range(partitions)]
+    try:
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+    except (OSError, pa.ArrowInvalid):
+        return None
 
 
-def keep_shares(directory: Path, shares: Collection[str]) -> None:
-    """Deletes what was written by anybody else than ``shares``: by an attempt that was given up."""
-    for path in partition_files(directory):
-        if path.stem[_NUMBER.stop :].removeprefix("-") not in shares:
-            path.unlink(missing_ok=True)
+def merge(directories: Sequence[Path], into: Path, partitions: int) -> None:
+    """Makes a directory of what several hold that have as many partitions each.
+
+    Whoever was thought dead and still writes to it fails at its end.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    for left in into.glob("part-*.unfinished"):
+        left.unlink(missing_ok=True)
+    for number in range(partitions):
+        parts = [read_partition(each, number) for each in directories]
+        dictionary = [name for name in DICTIONARY if name in parts[0].column_names]
+        with whole(partition_path(into, number)) as path:
+            pq.write_table(
+                pa.concat_tables(parts), path, use_dictionary=dictionary, compression=_COMPRESSION
+            )
 
 
 @contextmanager
@@ -96,19 +97,15 @@ class PartitionWriter:
 
     Every partition gets its file, also an empty one. A file has its final name only once it is
     whole: what was left by a killed run can't be taken for a listing. Who writes to the same
-    directory later takes the files of who did before, finished or not; where several write to it
-    side by side, each a ``share``, those that have the same name.
+    directory later takes the files of who did before, finished or not: whoever was thought dead and
+    goes on writing there fails at its end.
     """
 
-    def __init__(self, directory: Path, schema: Any, partitions: int, share: str = "") -> None:
+    def __init__(self, directory: Path, schema: Any, partitions: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        whose = f"?????-{share}" if share else "*"
-        for left in (
-            *directory.glob(f"part-{whose}.parquet"), *directory.glob(f"part-{whose}.unfinished")
-        ):  # fmt: skip
+        for left in [*directory.glob("part-*.parquet"), *directory.glob("part-*.unfinished")]:
             left.unlink(missing_ok=True)
         self._directory = directory
-        self._share = share
         self._own = token_hex(4)
         self._schema = schema
         self._buffers: list[list[Any]] = [[] for _ in range(partitions)]
@@ -156,13 +153,12 @@ class PartitionWriter:
             writer.close()
             unfinished = self._unfinished(number)
             if kind is None:
-                unfinished.rename(partition_path(self._directory, number, self._share))
+                unfinished.rename(partition_path(self._directory, number))
             else:
                 unfinished.unlink(missing_ok=True)
 
     def _unfinished(self, number: int) -> Path:
-        path = partition_path(self._directory, number, self._share)
-        return path.with_name(f"{path.stem}.{self._own}.unfinished")
+        return self._directory / f"part-{number:05d}.{self._own}.unfinished"
 
     def _add(self, number: int, table: Any) -> None:
         self._buffers[number].append(table)

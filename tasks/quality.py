@@ -18,7 +18,7 @@ import pandas as pd
 from checks.model import Backend
 from checks.run import Checks
 from checks.suites import MODULES, Limits, Suite, all_suites
-from tasks.partitions import files_by_partition, partition_files
+from tasks.partitions import partition_files
 from tasks.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def preload() -> None:
     """Imports Great Expectations and the suites: 2 to 4 s of one core.
 
     What was imported is here to stay: from then on no collection of garbage looks through it, which
-    with so many modules takes a third of a second each time.
+    with so many modules takes a third of a second each time. For a process that ends with its run,
+    and once: what else is there at that moment stays too.
     """
     all_suites()
     _heavy_modules()
@@ -123,7 +124,7 @@ def run_suites(
         _check_result(suite, tally)
         for table, suite in suites.items()
         if table in chosen
-        for tally in validation.validated(context, suite, files_by_partition(chosen[table]), limits)
+        for tally in validation.validated(context, suite, partition_files(chosen[table]), limits)
     ]
 
 

@@ -179,7 +179,8 @@ def rows_part(workspace: Workspace, partition: int, address: BlobAddress | None)
     rows = read_partition(workspace.inventory(Backend.NEON), partition)
     named, problems = pa.nulls(len(rows), pa.string()), {}
     if address is not None:
-        has_file = pc.not_equal(rows["memory_type"].combine_chunks(), MemoryType.NOTE.value)
+        kinds = rows["memory_type"].combine_chunks()
+        has_file = pc.fill_null(pc.not_equal(kinds, MemoryType.NOTE.value), fill_value=True)
         urls = rows["url"].combine_chunks().filter(has_file)
         names, odd = pathname_column(address, urls)
         named = pc.replace_with_mask(named, has_file, names)

@@ -99,6 +99,14 @@ class RunDirectory:
         """Where the Parquet files of what was observed in ``store`` lie; made where missing."""
         return private_directory(self.path / "inventory" / store)
 
+    def shards(self, store: str) -> Path:
+        """Where the parts of a listing lie that are made side by side, until it is made of them."""
+        return self.path / "shards" / store
+
+    def shard(self, store: str, shard: str) -> Path:
+        """Where one of them lies; made where missing."""
+        return private_directory(self.shards(store) / shard)
+
     @property
     def ledger(self) -> Path:
         """Where the Parquet files of what was expected lie; made where missing."""

@@ -88,9 +88,9 @@ def quiet_context(site: Path) -> Any:
 
 
 def validated(
-    context: Any, suite: Suite, partitions: Sequence[Sequence[Path]], limits: Limits
+    context: Any, suite: Suite, partitions: Sequence[Path], limits: Limits
 ) -> list[Tally]:
-    """Every check of ``suite`` over every partition, each of one file or more."""
+    """Every check of ``suite`` over every partition."""
     checked = suite_in(context, suite, limits)
     tallies = [Tally(expectation.configuration) for expectation in checked.expectations]
     by_check = {tally.configuration.meta["check"]: tally for tally in tallies}
@@ -127,15 +127,13 @@ def _batch(context: Any, table: str, frame: pd.DataFrame) -> Any:
     return definition.get_batch({"dataframe": frame})
 
 
-def _frames(suite: Suite, partitions: Sequence[Sequence[Path]]) -> Iterator[pd.DataFrame]:
+def _frames(suite: Suite, partitions: Sequence[Path]) -> Iterator[pd.DataFrame]:
     """The rows of ``partitions`` with the columns that ``suite`` reads, in bearable batches."""
     schema = pa.schema([CHECKED[suite.table].field(name) for name in suite.columns])
     gathered: list[pa.Table] = []
     rows = 0
-    for files in partitions:
-        table = pa.concat_tables(
-            [pq.read_table(path, columns=list(suite.columns), partitioning=None) for path in files]
-        )
+    for path in partitions:
+        table = pq.read_table(path, columns=list(suite.columns), partitioning=None)
         if rows and rows + table.num_rows > ROWS_PER_BATCH:
             yield _frame(gathered)
             gathered, rows = [], 0

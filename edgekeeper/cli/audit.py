@@ -14,12 +14,12 @@ from edgekeeper.cli.output import Output
 from edgekeeper.cli.summary import print_run
 
 Repair = Annotated[
-    RepairPolicy,
+    RepairPolicy | None,
     typer.Option(
-        help="How far the audit may go: none writes nothing to the ledger; ledger mends "
-        "what the ledger says; content also copies missing and rotten files back from verified "
-        "replicas; purge also removes files that nothing has referred to for weeks, after keeping "
-        "them aside.",
+        help="How far the audit may go: none, the default, writes nothing to the ledger; ledger "
+        "mends what the ledger says; content also copies missing and rotten files back from "
+        "verified replicas; purge also removes files that nothing has referred to for weeks, after "
+        "keeping them aside.",
     ),
 ]
 Verify = Annotated[
@@ -58,7 +58,7 @@ AllowPercent = Annotated[
 @command
 def audit(
     out: Output,
-    repair: Repair = RepairPolicy.NONE,
+    repair: Repair = None,
     verify: Verify = None,
     verify_minutes: VerifyMinutes = None,
     stores: Stores = None,
@@ -102,7 +102,7 @@ def audit(
     check_budget("--verify", verify)
     record = run_audit(
         out,
-        repair=repair.value,
+        repair=repair and repair.value,
         verify=verify,
         verify_minutes=verify_minutes,
         stores=[store.value for store in stores] if stores else None,

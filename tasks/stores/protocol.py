@@ -96,6 +96,7 @@ class ListingReport:
             end.
         shrunk_from: how many the last whole listing had, where this one is doubted for being so
             much shorter.
+        doubted: anything may be lacking, and not only what its unknown parts hold.
     """
 
     state: StoreState
@@ -108,6 +109,7 @@ class ListingReport:
     ignored: int = 0
     expected: int = 0
     shrunk_from: int | None = None
+    doubted: bool = False
 
     def count_request(self) -> None:
         """One more was sent."""

@@ -6,6 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
+from checks.errors import StoreError
+
 T = TypeVar("T")
 #: What may wait to be taken before those who bring more are held up.
 _QUEUED = 32
@@ -24,7 +26,7 @@ async def merged(
     """What all ``sources`` give, from so many of them at a time.
 
     The first error of one of them ends the others, and is raised when what came before it was
-    taken.
+    taken. Raises StoreError where one was cancelled.
     """
     queue: asyncio.Queue[T | _End] = asyncio.Queue(_QUEUED)
     waiting = iter(sources)
@@ -39,8 +41,9 @@ async def merged(
         end = _End()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(at_once):
-                    group.create_task(work())
+                tasks = [group.create_task(work()) for _ in range(at_once)]
+            if any(task.cancelled() for task in tasks):  # a group thinks nothing of that
+                end = _End(StoreError("what was under way was cancelled; not all of it came"))
         except* Exception as errors:  # noqa: BLE001 - raised where the items are taken
             end = _End(_first(errors))
         await queue.put(end)

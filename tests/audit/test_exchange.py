@@ -194,25 +194,26 @@ def test_a_resumed_run_takes_over_what_workers_did_and_keeps_what_it_has(
     assert f"{LISTING}/part-00000.parquet" in again.files
 
 
-def test_the_listing_of_a_whole_store_takes_the_place_of_shards_that_were_given_up(
-    machines: Machines,
-) -> None:
+def test_shards_come_to_the_run_and_go_to_nobody_until_they_are_one(machines: Machines) -> None:
     own, worker = machines.own(), machines.worker("a")
     own.begin()
+    places = {share: f"shards/vercel-blob/{share}/part-00000" for share in ("0a", "0b")}
     shards = [
-        worker.does(f"list-vercel-blob-{share}", **{f"part-00000-{share}": share})
-        for share in ("0a", "0b")
+        worker.does(f"list-vercel-blob-{share}", **{f"../../{place}": share})
+        for share, place in places.items()
     ]
-    assert [next(iter(each.marks.values())).files.keys() for each in shards] == [
-        {f"{LISTING}/part-00000-{share}.parquet"} for share in ("0a", "0b")
+    assert [list(next(iter(each.marks.values())).files) for each in shards] == [
+        [f"{place}.parquet"] for place in places.values()
     ]
     own.received(shards)
-    listing = machines.directory.path / LISTING
-    assert len(list(listing.iterdir())) == 2
-    own.received([machines.worker("b").does("list-vercel-blob", **{"part-00000": "all"})])
-    assert [path.name for path in listing.iterdir()] == ["part-00000.parquet"]
-    worker.does("quality-checks-vercel-blob")
-    assert worker.files == [f"{LISTING}/part-00000.parquet"]
+    for share, place in places.items():
+        assert (machines.directory.path / f"{place}.parquet").read_text() == share
+    write(machines.directory, f"{LISTING}/part-00000.parquet", "0a0b")
+    machines.directory.mark_done("list-vercel-blob")
+    own.offer("list-vercel-blob")
+    other = machines.worker("b")
+    other.does("quality-checks-vercel-blob")
+    assert other.files == [f"{LISTING}/part-00000.parquet"]
 
 
 def test_what_is_compared_once_more_takes_the_place_of_what_was_concluded_first(

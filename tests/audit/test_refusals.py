@@ -265,11 +265,12 @@ def test_a_resumed_run_goes_on_with_what_it_was_begun_with_or_says_so(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sound.audit(home, verify="1000", before={"resolve": interrupt})
+        sound.audit(home, repair="ledger", verify="1000", before={"resolve": interrupt})
     (run_id,) = run_ids(home)
     settings = sound.settings(home)
     for asked, named in (
-        ({"repair": RepairPolicy.LEDGER}, "--repair"),
+        ({"repair": RepairPolicy.CONTENT}, "--repair"),
+        ({"repair": RepairPolicy.NONE}, "--repair"),
         ({"verify": "2000"}, "--verify asks"),
         ({"verify_minutes": 3.0}, "--verify-minutes"),
         ({"stores": ["vercel-blob"], "allow_percent": 3.0}, "--allow-percent, --store"),

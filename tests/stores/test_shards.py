@@ -10,11 +10,11 @@ import pytest
 from blob_process import BlobProcess
 from icp_process import IcpProcess, free_port, inline, new_memory
 
-from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
+from checks.columns import BLOB_INVENTORY
 from checks.errors import StoreError
 from checks.model import StoreState
 from tasks.inventory import as_one, spool
-from tasks.partitions import PartitionWriter, files_by_partition, keep_shares, read_partition
+from tasks.partitions import PartitionWriter, merge, read_partition, rows_in
 from tasks.stores.blob import BlobStore, listing
 from tasks.stores.icp import IcpStore
 from tasks.stores.protocol import ListingReport, Shard, Store
@@ -190,6 +190,31 @@ async def test_what_lies_elsewhere_is_not_taken_for_what_was_asked_for(
 
 
 @pytest.mark.usefixtures("easily_cut")
+async def test_a_folders_marker_is_listed_once_wherever_it_is_shown(
+    blobs: BlobProcess, store: BlobStore
+) -> None:
+    fill(blobs, [*NAMES, "images/"])
+    entry = blobs.http.get("/api/blob", params={"prefix": "images/", "limit": 1}).json()["blobs"]
+    assert entry[0]["pathname"] == "images/"
+    body = {"blobs": entry, "hasMore": False, "folders": ["images/", "images2/", "notes/", "z/"]}
+    blobs.fault("status", {"status": 200, "body": body}, path="mode=folded", times=None)
+    rows, report = await listed(store)
+    assert report.state is StoreState.COMPLETE
+    assert sorted(row["location"] for row in rows) == ["images/", *(n for n in NAMES if "/" in n)]
+
+
+@pytest.mark.usefixtures("easily_cut")
+async def test_where_a_level_has_more_than_a_page_nothing_is_cut(
+    blobs: BlobProcess, store: BlobStore
+) -> None:
+    names = [f"folder{number}/1" for number in range(7)]
+    fill(blobs, names)  # a page has five
+    assert await store.shards(99, EXPECTED) == []
+    rows, _ = await listed(store)
+    assert sorted(row["location"] for row in rows) == names
+
+
+@pytest.mark.usefixtures("easily_cut")
 async def test_one_folder_that_does_not_answer_leaves_the_listing_incomplete(
     blobs: BlobProcess, store: BlobStore
 ) -> None:
@@ -221,6 +246,18 @@ async def test_the_canisters_shards_are_all_of_it_and_weigh_the_same(
     assert await store.shards(1, EXPECTED) == []
 
 
+async def test_a_capsule_that_is_gone_when_its_shard_is_listed_is_unknown(
+    capsules: tuple[IcpStore, dict[str, int]],
+) -> None:
+    store, held = capsules
+    there = next(iter(held))
+    _, report = await listed(store, Shard((there, "was-there")))
+    assert set(report.unknown_parts) == {"was-there"}
+    _, report = await listed(store, Shard(("was-there",)))
+    assert (report.state, set(report.unknown_parts)) == (StoreState.INCOMPLETE, {"was-there"})
+    assert "of its shard" in (report.detail or "")
+
+
 async def test_of_a_shard_that_can_not_be_looked_at_every_capsule_is_unknown(
     icp: IcpProcess,
 ) -> None:
@@ -247,40 +284,30 @@ def test_reports_are_added_up() -> None:
 
 
 @pytest.mark.usefixtures("easily_cut")
-async def test_shards_are_spooled_side_by_side_and_read_as_one(
+async def test_what_shards_hold_is_made_one_inventory(
     blobs: BlobProcess, store: BlobStore, tmp_path: Path
 ) -> None:
     fill(blobs)
     shards = await store.shards(2, EXPECTED)
-    for shard in (*shards, shards[0]):  # a worker that was thought dead lists its shard again
-        await spool(store, BLOB_INVENTORY, tmp_path, 3, expected=EXPECTED, shard=shard)
-    assert [len(files) for files in files_by_partition(tmp_path)] == [2, 2, 2]
-
-    def names() -> list[str]:
-        found = [read_partition(tmp_path, number, ["location"]) for number in range(3)]
-        return sorted(name for table in found for name in table["location"].to_pylist())
-
-    assert names() == NAMES
-    # What an attempt left that was given up, in one or cut in another way, is not read with it.
-    with PartitionWriter(tmp_path, BLOB_INVENTORY, 3, "0123456789ab"):
+    places = [tmp_path / shard.id for shard in shards]
+    for shard, place in zip(shards, places, strict=True):
+        report = await spool(store, BLOB_INVENTORY, place, 3, expected=EXPECTED, shard=shard)
+        assert rows_in(place, 3) == report.objects
+    whole = tmp_path / "whole"
+    with PartitionWriter(whole, BLOB_INVENTORY, 3):  # what a former attempt has left
         pass
-    (tmp_path / "part-00000.parquet").write_bytes(b"")
-    keep_shares(tmp_path, {shard.id for shard in shards})
-    assert names() == NAMES
-    await spool(store, BLOB_INVENTORY, tmp_path, 2)
-    assert [len(files) for files in files_by_partition(tmp_path)] == [1, 1]
-    with pytest.raises(FileNotFoundError, match="no partition 2; list the store again"):
-        read_partition(tmp_path, 2)
-
-
-async def test_an_empty_share_is_read_too(
-    capsules: tuple[IcpStore, dict[str, int]], tmp_path: Path
-) -> None:
-    store, held = capsules
-    for shard in await store.shards(99, EXPECTED):
-        await spool(store, ICP_INVENTORY, tmp_path, 1, shard=shard)
-    assert len(files_by_partition(tmp_path)[0]) == len(held)
-    assert read_partition(tmp_path, 0).num_rows == sum(held.values())
+    late = PartitionWriter(whole, BLOB_INVENTORY, 3)  # and one who was thought dead
+    merge(places, whole, 3)
+    with pytest.raises(FileNotFoundError):
+        late.__exit__(None, None, None)
+    found = [read_partition(whole, number) for number in range(3)]
+    assert sorted(name for table in found for name in table["location"].to_pylist()) == NAMES
+    assert {table.schema for table in found} == {BLOB_INVENTORY}
+    assert rows_in(whole, 3) == len(NAMES)
+    (whole / "part-00001.parquet").write_bytes(b"")
+    assert rows_in(whole, 3) is None
+    (whole / "part-00001.parquet").unlink()
+    assert rows_in(whole, 3) is None
 
 
 async def counted(name: str, number: int, most: Counter[str]) -> AsyncGenerator[str, None]:
@@ -312,6 +339,18 @@ async def test_an_error_of_one_ends_the_others_after_what_came_before_it() -> No
             found.append(each)  # noqa: PERF401
     assert {"bad0", "bad1"} <= set(found)
     assert most["now"] == 0
+
+
+async def test_what_was_cancelled_is_no_end() -> None:
+    async def cancelled() -> AsyncGenerator[str, None]:
+        yield "a"
+        raise asyncio.CancelledError
+
+    found = []
+    with pytest.raises(StoreError, match="cancelled"):  # noqa: PT012 - what came before counts
+        async for each in merged([cancelled()], 1):
+            found.append(each)  # noqa: PERF401
+    assert found == ["a"]
 
 
 async def test_whoever_stops_taking_ends_all() -> None:

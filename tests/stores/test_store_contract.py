@@ -15,6 +15,7 @@ from blob_process import STORE_ID, BlobProcess
 from checks.columns import BLOB_INVENTORY
 from checks.errors import AccessRefusedError, StoreError
 from checks.model import StoreState
+from tasks.stores.blob import listing
 from tasks.stores.protocol import ListingReport, Store
 
 
@@ -89,6 +90,23 @@ async def test_a_listing_holds_every_object_with_the_columns_of_the_inventory(
     assert report.bytes == sum(map(len, filled.objects.values()))
     assert report.requests >= 1
     assert report.seconds > 0
+
+
+async def test_shards_are_all_that_a_listing_holds_and_share_nothing(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "FEWEST_PAGES", 0)
+    monkeypatch.setattr(listing, "PAGES_PER_FOLDER", 0)
+    shards = await filled.store.shards(3, len(filled.objects)) or [None]
+    seen = []
+    for shard in shards:
+        report = fresh_report()
+        async for batch in filled.store.list_batches(report, shard):
+            seen += [row[filled.key] for row in batch]
+        assert report.state is StoreState.COMPLETE
+    assert sorted(seen) == sorted(filled.objects)
+    with pytest.raises(StoreError):
+        await filled.refused.shards(3, len(filled.objects))
 
 
 async def test_a_store_that_refuses_access_lists_nothing_and_proves_nothing(filled: Filled) -> None:

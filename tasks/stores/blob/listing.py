@@ -50,19 +50,23 @@ async def cut(
 
     The prefix of everything where it has too few objects, or too many folders for them.
     """
-    pages = expected // PAGE_LIMIT
     levels: list[str] = []
     prefix = ""
-    while pages >= FEWEST_PAGES and len(levels) < _DEEPEST:
+    while worth_cutting(expected, 1) and len(levels) < _DEEPEST:
         page = await list_page(connection, prefix=prefix, folded=True, on_attempt=on_attempt)
         folders = _sound(page.folders, prefix)
-        if page.cursor or not folders or PAGES_PER_FOLDER * len(folders) > pages:
+        if page.cursor or not folders or not worth_cutting(expected, len(folders)):
             break
         levels.append(prefix)
         if len(folders) > 1:
             return Shard(tuple(folders), tuple(levels))
         prefix = folders[0]
     return _WHOLE
+
+
+def worth_cutting(objects: int, folders: int) -> bool:
+    """Whether so many objects in so many folders are listed folder by folder."""
+    return objects // PAGE_LIMIT >= max(FEWEST_PAGES, PAGES_PER_FOLDER * folders)
 
 
 def _sound(folders: Sequence[str], prefix: str) -> list[str]:
@@ -134,8 +138,7 @@ class _Chain:
         """The objects of each page that were on none before. Raises StoreError."""
         async with aclosing(self._pages()) as pages:
             async for page in pages:
-                self._guard_place(page)
-                blobs = self.unseen.of(page.blobs)
+                blobs = self.unseen.of(self._own(page))
                 self.unseen.guard_progress(blobs, page)
                 yield blobs
 
@@ -175,18 +178,23 @@ class _Chain:
         )  # fmt: skip
         return asyncio.create_task(asked)
 
-    def _guard_place(self, page: Page) -> None:
-        """Raises MalformedAnswerError where a page shows what lies elsewhere.
+    def _own(self, page: Page) -> Iterable[Blob]:
+        """The objects of a page; without markers of folders, which are in the folder's own list.
 
-        It would be listed twice, and what should be in its place never.
+        Raises MalformedAnswerError where one lies elsewhere: it would be listed twice, and what
+        should be in its place never.
         """
         for blob in page.blobs:
-            deeper = self._folded and "/" in blob.pathname[len(self._prefix) :]
+            rest = blob.pathname[len(self._prefix) :]
+            deeper = self._folded and "/" in rest
+            if deeper and rest.find("/") == len(rest) - 1:
+                continue
             if deeper or not blob.pathname.startswith(self._prefix):
                 raise MalformedAnswerError(
                     f"asked for what lies under {self._prefix!r} the blob store listed "
                     f"{blob.pathname[:200]!r}"
                 )
+            yield blob
 
 
 class _Unseen:

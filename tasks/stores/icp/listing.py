@@ -78,7 +78,8 @@ class Listing:
         self._canister = canister
         self._report = report
         self._only = only
-        self._known = [each for each in known_capsules if only is None or each in only]
+        # What somebody has seen when the shards were cut should be there as well.
+        self._known = known_capsules if only is None else only
         self._gone = gone_capsules
         self._certified_gone: list[str] = []
         self._in_flight = in_flight
@@ -127,8 +128,8 @@ class Listing:
         """Why it is unknown what a capsule holds that is not visible; None: it is gone for good."""
         if capsule_id not in self._gone:
             return (
-                "the ledger knows it, but this identity does not see it; if it is gone for good, "
-                "name it in EDGEKEEPER_ICP_GONE_CAPSULES"
+                "the ledger knows it, or it was there a moment ago, but this identity does not see "
+                "it; if it is gone for good, name it in EDGEKEEPER_ICP_GONE_CAPSULES"
             )
         try:
             gone = await self._canister.is_certified_gone(capsule_id)
@@ -249,7 +250,8 @@ class Listing:
             )
         elif not capsules:
             # Whom nothing is shown can't say that nothing is there.
-            self._report.detail = "this identity sees no capsule; check IC_IDENTITY_PEM"
+            whose = "capsule" if self._only is None else "capsule of its shard any more"
+            self._report.detail = f"this identity sees no {whose}; check IC_IDENTITY_PEM"
         else:
             self._report.state = StoreState.COMPLETE
             if self._certified_gone:
