@@ -140,7 +140,7 @@ def under_way(
         finally:
             if by_url:
                 with suppress(Exception):  # who can't be asked removes it when the next run begins
-                    cluster.ask(worker_cache.leave, settings.home, run.run_id, run.process)
+                    cluster.ask(worker_cache.leave, settings.home, run.run_id, run.attempt)
 
 
 def _at_hand() -> Cluster | None:

@@ -126,6 +126,7 @@ class AuditRun:
         abreast: tasks of it that may be under way at the same time on a cluster; 1: there is none.
         by_url: whether the workers of the cluster share nothing with it but the home's URL.
         process: the one that it belongs to, where the lease is held and all repairs are made.
+        attempt: what tells this attempt at the run from every other one, in the same process too.
     """
 
     settings: Settings
@@ -136,6 +137,7 @@ class AuditRun:
     abreast: int = 1
     by_url: bool = False
     process: str = field(default_factory=this_process)
+    attempt: str = field(default_factory=lambda: uuid4().hex)
 
     def __repr__(self) -> str:
         """Its id alone: a scheduler writes down what a task that failed was given."""
@@ -297,7 +299,7 @@ def _exchanging(run: AuditRun, *, resumed: bool) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        side = OwnSide(run.settings.home, run.directory, run.process)
+        side = OwnSide(run.settings.home, run.directory, run.attempt)
         stack.callback(side.close)
         if resumed:
             side.adopt()

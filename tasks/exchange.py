@@ -8,7 +8,7 @@ gives the same with its task's result, so that nothing has to be looked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -66,24 +66,28 @@ class Transfers:
         self._coming: dict[tuple[str, str], Future[None]] = {}
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="exchange")
+        self._closed = False
 
     def close(self) -> None:
-        """Nothing more is put or fetched."""
+        """Nothing more is put or fetched: who asks for it gets HomeStorageError."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def put(self, patterns: Iterable[str]) -> Files:
         """Puts the files that match a pattern and are not held by an object yet; gives all."""
         top = self._directory.path
         paths = {path for pattern in patterns for path in top.glob(pattern)}
-        return dict(self._pool.map(self._put, sorted(paths)))
+        with self._open():
+            return dict(self._pool.map(self._put, sorted(paths)))
 
     def fetch(self, files: Files) -> None:
         """Fetches the files that are not here yet as these objects hold them."""
-        with self._lock:
-            coming = [self._getting(name, *where) for name, where in files.items()]
-        for each in coming:
-            if each is not None:
-                each.result()
+        with self._open():
+            with self._lock:
+                coming = [self._getting(name, *where) for name, where in files.items()]
+            for each in coming:
+                if each is not None:
+                    each.result()
 
     def remove_others(self, patterns: Iterable[str], files: Files) -> None:
         """Deletes what matches a pattern and is none of ``files``: others' that was given up."""
@@ -102,6 +106,16 @@ class Transfers:
         """Notes that an object holds a file."""
         with self._lock:
             self._held[self._name(path)] = item, _signature(path)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Raises HomeStorageError where the exchange was closed, also meanwhile."""
+        try:
+            yield
+        except (CancelledError, RuntimeError) as error:
+            if self._closed:
+                raise self.area.over() from error
+            raise
 
     def _put(self, path: Path) -> tuple[str, tuple[str, int | None]]:
         name, item = self._name(path), self.object_of(path)
@@ -219,8 +233,16 @@ class OwnSide(Transfers):
 class WorkerSide(Transfers):
     """The exchange as a worker of a cluster has it."""
 
-    def __init__(self, home: str, directory: RunDirectory, attempt: str) -> None:
+    def __init__(
+        self,
+        home: str,
+        directory: RunDirectory,
+        attempt: str,
+        kept: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``kept``: whether what was written to ``directory`` is still there."""
         super().__init__(home, directory, attempt)
+        self._kept = kept
         self._documents: dict[str, dict[str, Any]] = {}
         self._marks: dict[str, Mark] = {}
         self._reading = Lock()
@@ -231,7 +253,11 @@ class WorkerSide(Transfers):
         return dict(self._document(_BEGUN)["done"])
 
     def done(self, stage: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The facts of a stage, which ``do`` does unless it is done: also by another worker."""
+        """The facts of a stage, which ``do`` does unless it is done: also by another worker.
+
+        Raises HomeStorageError, and leaves no mark, where the run ended meanwhile or files are not
+        there that ``do`` made: no thread can be stopped, so that a directory may go under its task.
+        """
         before = self.begun().get(stage)
         if before is not None:
             return dict(before)
@@ -239,6 +265,11 @@ class WorkerSide(Transfers):
         if mark is None:
             self._fetch_needed(stage)
             mark = Mark(without_secrets(do()), self.put(exchanged.made(stage)))
+            lost = exchanged.unmade(stage, mark.files)
+            if self._closed or not self._kept():
+                raise self.area.over()
+            if lost is not None:
+                raise HomeStorageError(f"{lost}, which {stage} makes, is not there after it")
             document = {"facts": mark.facts, "files": mark.files}
             self.area.write(f"{self._attempt}/stages/{stage}.json", document)
         self._marks[stage] = mark

@@ -101,6 +101,13 @@ class Area:
             f"show a new object to everybody as soon as it is put. Then resume {self._run_id}"
         )
 
+    def over(self) -> HomeStorageError:
+        """The error of a task that goes on where the run has ended."""
+        return HomeStorageError(
+            f"the run {self._run_id} has ended, or the directory that this task worked in is gone: "
+            "nothing of it counts"
+        )
+
     def _asking(self) -> Any:
         return asking(self._home, HomeStorageError, f". Then resume {self._run_id}")
 

@@ -42,6 +42,8 @@ _LINE = re.compile(r"verify-[0-9a-f]+")
 _COMPARING = re.compile(r"compare-(?P<partition>[0-9]+)(?:-again)?")
 #: What comparing a partition leaves of it.
 _CONCLUDED = ("judged", "parts", "dropped", "moved", "findings", "quality/stored-copies")
+#: Written only where there is something to write.
+_IF_ANY = "moved/"
 
 
 def offered(stage: str) -> Sequence[str]:
@@ -89,6 +91,15 @@ def made(stage: str) -> Sequence[str]:
         return [f"shares/{stage}-left.npy", portions(stage)]
     part = _part(stage)
     return [f"{directory}/{part}" for directory in _CONCLUDED]
+
+
+def unmade(stage: str, files: Files) -> str | None:
+    """What is lacking among the files that a worker made in a stage, None where nothing is."""
+    for pattern in made(stage):
+        always = _LISTING.fullmatch(stage) if "*" in pattern else not pattern.startswith(_IF_ANY)
+        if always and not any(fnmatchcase(name, pattern) for name in files):
+            return pattern
+    return None
 
 
 def lists_all(stage: str) -> bool:

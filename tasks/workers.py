@@ -37,7 +37,7 @@ def at_work(run: AuditRun) -> Iterator[AuditRun]:
         with _logged(run):
             yield run
         return
-    with worker_cache.entered(run.settings.home, run.run_id, run.process) as directory:
+    with worker_cache.entered(run.settings.home, run.run_id, run.attempt) as directory:
         side = side_of(directory)
         assert isinstance(side, WorkerSide)  # noqa: S101 - what a worker's directory has
         side.begun()

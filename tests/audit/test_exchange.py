@@ -68,11 +68,14 @@ class Worker:
         self.side, self.directory = side, directory
 
     def does(self, stage: str, **files: str) -> Handed:
-        """Does a stage in which it makes some files of the listing."""
+        """Does a stage in which it makes some files of the listing, and what it always makes."""
 
         def work() -> dict[str, Any]:
             for name, text in files.items():
                 write(self.directory, f"{LISTING}/{name}.parquet", text)
+            for name in exchanged.made(stage):
+                if "*" not in name and not (self.directory.path / name).exists():
+                    write(self.directory, name, stage)
             return {"by": self.directory.home.name}
 
         with in_task() as marks:
@@ -126,7 +129,7 @@ def test_a_worker_fetches_what_its_task_needs_and_nothing_twice(
         own.offer(stage)
     worker = machines.worker("a")
     worker.does("compare-1")
-    assert worker.files == sorted(
+    assert [name for name in worker.files if name not in exchanged.made("compare-1")] == sorted(
         f"{name}/part-0000{part}.parquet"
         for directories in needed.values() for name in directories
         for part in ((0, 1) if name == "seen/left-over" else (1,))
@@ -175,7 +178,7 @@ def test_a_resumed_run_takes_over_what_workers_did_and_keeps_what_it_has(
     machines.own().begin()
     worker = machines.worker("a")
     worker.does("list-vercel-blob", **{"part-00000": "a"})
-    worker.does("list-icp-canister")
+    worker.does("list-icp-canister", **{"../icp-canister/part-00000": "a"})
     portion = "read/part-00000-verify-0a-1-ffff0000.parquet"
     write(worker.directory, portion, "read")
     worker.side.put_portion("verify-0a-1", worker.directory.path / portion)
@@ -224,7 +227,6 @@ def test_what_is_compared_once_more_takes_the_place_of_what_was_concluded_first(
     own.begin()
     for name, stage in (("a", "compare-0"), ("b", "compare-0-again")):
         worker = machines.worker(name)
-        write(worker.directory, "judged/part-00000.parquet", stage)
         own.received([worker.does(stage)])
         assert (machines.directory.path / "judged/part-00000.parquet").read_text() == stage
 
@@ -244,12 +246,14 @@ def test_a_share_goes_on_with_the_portions_of_who_was_lost(machines: Machines) -
     worker = machines.worker("next")
     handed = worker.does("verify-0a-1")
     portion = "read/part-00000-verify-0a-1-ffff0000.parquet"
-    assert worker.files == [portion, "shares/verify-0a-1.npy", "to-read/part-00000.parquet"]
-    assert list(handed.marks["verify-0a-1"].files) == [portion]
+    left = "shares/verify-0a-1-left.npy"
+    needed = [portion, "shares/verify-0a-1.npy", "to-read/part-00000.parquet"]
+    assert worker.files == sorted([*needed, left])
+    assert list(handed.marks["verify-0a-1"].files) == [portion, left]
     both = machines.worker("of both", "second")
     both.does("verify-0a-11")
     (files,) = [each.files for each in both.does("verify-0a-1").marks.values()]
-    assert list(files) == [portion]
+    assert list(files) == [portion, left]
 
 
 def test_the_portions_of_a_later_attempt_have_higher_numbers(tmp_path: Path) -> None:
@@ -356,6 +360,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str) -> Iterato
     close_log()
     worker_cache._remove_all()
     worker_cache._caches.clear()
+    worker_cache._left.clear()
 
 
 def under(cache: Path) -> list[str]:
@@ -387,12 +392,103 @@ def test_what_a_killed_worker_left_goes_when_the_next_one_begins(cache: Path, ho
         assert under(cache) == [directory.home.name]
 
 
+def test_a_worker_that_is_at_work_is_left_alone(cache: Path, home: str) -> None:
+    """``leave`` may come in another process of the same machine first."""
+    with worker_cache.entered(home, RUN_ID, "first") as directory:
+        name = f"{RUN_ID}-first"
+        cached = worker_cache._caches.pop(name)  # as another process, which has none of its own
+        worker_cache.leave(home, RUN_ID, "first")
+        worker_cache._caches[name] = cached
+        assert under(cache) == [directory.home.name]
+        worker_cache.leave(home, RUN_ID, "first")
+        assert under(cache) == [directory.home.name]
+        with pytest.raises(HomeStorageError, match="has ended"):
+            worker_cache.entered(home, RUN_ID, "first").__enter__()
+    assert list(cache.iterdir()) == []
+
+
+def test_a_lock_that_nobody_can_ask_for_is_somebodys(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private_directory(cache / f"{RUN_ID}-first-1-ffff" / "runs")
+    lock = cache / f"{RUN_ID}-first-1-ffff.lock"
+    lock.touch()
+    modes = []
+
+    def as_nfs_does(file: Any, _how: int) -> None:
+        modes.append(file.mode)
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_cache.fcntl, "flock", as_nfs_does)
+        worker_cache._sweep(cache)
+    assert (modes, under(cache)) == (["rb+"], [lock.stem])
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("stage", "gone"),
+    [
+        ("list-vercel-blob", "the run"), ("quality-checks-ledger", "the run"),
+        ("list-vercel-blob", "the directory"), ("quality-checks-ledger", "the directory"),
+        ("list-vercel-blob", "a file"),
+    ],
+)  # fmt: skip
+def test_a_stage_leaves_no_mark_whose_files_went_while_it_was_done(
+    machines: Machines, stage: str, gone: str
+) -> None:
+    """The run failed, and its tasks go on: what they make of nothing must not be believed."""
+    own = machines.own()
+    machines.write("ledger/part-00000.parquet")
+    own.begin()
+    own.offer("snapshot")
+    with worker_cache.entered(machines.home, RUN_ID, "first") as directory, in_task() as marks:
+        side = side_of(directory)
+        assert isinstance(side, WorkerSide)
+
+        def work() -> dict[str, Any]:
+            write(directory, f"{LISTING}/part-00000.parquet", "a")
+            if gone == "the run":
+                worker_cache.leave(machines.home, RUN_ID, "first")
+            elif gone == "the directory":
+                worker_cache._removed(directory.home)
+            else:
+                (directory.path / LISTING / "part-00000.parquet").unlink()
+            return {"objects": len(list((directory.path / LISTING).glob("*")))}
+
+        with pytest.raises(HomeStorageError, match=r"has ended|is not there after it"):
+            side.done(stage, work)
+    assert marks == {}
+    assert Area(machines.home, RUN_ID).names("attempts/first/stages") == []
+    resumed = machines.own("second")
+    resumed.adopt()
+    assert machines.directory.done_stage(stage) is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "lost"),
+    [
+        ("compare-0", "judged/part-00000.parquet"), ("compare-0", None),
+        ("quality-checks-ledger", None), ("quality-checks-gallery-items", None),
+        ("verify-0a-1", "shares/verify-0a-1-left.npy"),
+        ("list-vercel-blob-0a", "shards/vercel-blob/0a/part-*.parquet"),
+    ],
+)  # fmt: skip
+def test_what_a_stage_always_makes_is_known(stage: str, lost: str | None) -> None:
+    made = {
+        name.replace("*", "00000"): ("x", 1)
+        for name in exchanged.made(stage) if name != lost and not name.startswith("moved/")
+        and not (stage.startswith(("quality", "verify")) and "*" in name)
+    }  # fmt: skip
+    assert exchanged.unmade(stage, made) == lost
+
+
 def run_at(settings: Settings, home: str, directory: RunDirectory) -> AuditRun:
     """A run as it comes to a worker."""
     settings = settings.model_copy(update={"home": home})
     return AuditRun(
         settings, AuditOptions(), directory, datetime.now(UTC), abreast=2, by_url=True,
-        process="first",
+        process="first", attempt="first",
     )  # fmt: skip
 
 
@@ -425,7 +521,7 @@ def test_a_worker_that_can_not_see_the_run_says_so(
     with pytest.raises(HomeStorageError, match=f"Then resume {RUN_ID}"), workers.at_work(run):
         pass
     elsewhere = run_at(sound.settings(tmp_path), "carrier-pigeon://x", machines.directory)
-    run = replace(elsewhere, process="second")
+    run = replace(elsewhere, attempt="second")
     with pytest.raises(SettingsError, match="nothing here speaks"), workers.at_work(run):
         pass
     assert under(cache) == []
