@@ -7,8 +7,10 @@ of its own. ``doctor`` asks the same.
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from importlib import metadata
+from time import monotonic
 from typing import Any, Protocol
 
 from prefect.context import FlowRunContext
@@ -25,10 +27,13 @@ from tasks.remote_home import is_remote, probed
 from tasks.run_directory import atomic
 from tasks.settings import Settings
 from tasks.stores.icp.identity import with_identity
+from tasks.time_limit import within
 
 #: How long a scheduler may take to have a worker, and a worker to answer.
 WORKERS_SECONDS = 90.0
 DOCTOR_SECONDS = 10.0
+#: How long the end of a run may wait for workers to remove its files: they may do so later, too.
+LEAVING_SECONDS = 10.0
 _VARIABLE = "EDGEKEEPER_TASK_RUNNER"
 _START = (
     "Start its scheduler and a worker, set RAY_AUTH_MODE=token where Ray asks for its token, "
@@ -45,8 +50,8 @@ class Cluster(Protocol):
         """How many tasks its workers do at the same time; the first may take ``patience`` s."""
         ...
 
-    def ask(self, question: Question, *values: Any) -> Mapping[str, str | None]:
-        """What each process of the cluster answers, by its name."""
+    def ask(self, patience: float, question: Question, *values: Any) -> Mapping[str, str | None]:
+        """What each process of the cluster answers within ``patience`` s, by its name."""
         ...
 
 
@@ -61,9 +66,13 @@ class Dask:
         self._client.wait_for_workers(1, timeout=patience)
         return sum(self._client.nthreads().values())
 
-    def ask(self, question: Question, *values: Any) -> Mapping[str, str | None]:
-        """What each worker answers; one that could not even be asked says why."""
-        said = self._client.run(question, *values, on_error="return")
+    def ask(self, patience: float, question: Question, *values: Any) -> Mapping[str, str | None]:
+        """What each worker answers; one that could not even be asked says why.
+
+        Raises TimeoutError where one says nothing: a process that was stopped keeps its connection.
+        """
+        run = partial(self._client.run, question, *values, on_error="return")
+        said: dict[str, Any] = within(patience, run)
         return {name: _said(answer) for name, answer in said.items()}
 
 
@@ -76,7 +85,7 @@ class Ray:
 
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def ask(self, question: Question, *values: Any) -> Mapping[str, str | None]:
+    def ask(self, patience: float, question: Question, *values: Any) -> Mapping[str, str | None]:
         """What a process on each node answers; one that could not even be asked says why."""
         import ray  # noqa: PLC0415 - an extra
         from ray.util.scheduling_strategies import (  # noqa: PLC0415
@@ -91,14 +100,18 @@ class Ray:
             ).remote(*values)
             for node in nodes
         }
-        return {name: _said(_got(answer)) for name, answer in answers.items()}
+        until = monotonic() + patience
+        return {
+            name: _said(_got(answer, max(0.0, until - monotonic())))
+            for name, answer in answers.items()
+        }
 
 
-def _got(answer: Any) -> Any:
+def _got(answer: Any, patience: float) -> Any:
     import ray  # noqa: PLC0415 - an extra
 
     try:
-        return ray.get(answer, timeout=WORKERS_SECONDS)
+        return ray.get(answer, timeout=patience)
     except Exception as error:  # noqa: BLE001 - whatever it is, it keeps that node from working
         return error
 
@@ -128,19 +141,25 @@ def under_way(
         return
     with _told():
         number = cluster.abreast(WORKERS_SECONDS)
-        unfit = _unfit(cluster, settings, PREFECT_API_URL.value())
+        unfit = _unfit(cluster, settings, PREFECT_API_URL.value(), WORKERS_SECONDS)
     if unfit:
         raise SettingsError(f"{_VARIABLE}: {unfit}")
     by_url = _by_url(settings)
-    with audit.under_way(
+    with ExitStack() as after, audit.under_way(
         with_identity(settings), options, resume, flow=flow, abreast=number, by_url=by_url
-    ) as (run, fence):
-        try:
-            yield run, fence
-        finally:
-            if by_url:
-                with suppress(Exception):  # who can't be asked removes it when the next run begins
-                    cluster.ask(worker_cache.leave, settings.home, run.run_id, run.attempt)
+    ) as (run, fence):  # fmt: skip
+        if by_url:
+            after.callback(_left, cluster, settings.home, run)  # the lease does not wait for it
+        yield run, fence
+
+
+def _left(cluster: Cluster, home: str, run: AuditRun) -> None:
+    """Has workers remove what they keep of a run that has ended.
+
+    Who does not answer removes it later, at the latest when the next run begins there.
+    """
+    with suppress(Exception):
+        cluster.ask(LEAVING_SECONDS, worker_cache.leave, home, run.run_id, run.attempt)
 
 
 def _at_hand() -> Cluster | None:
@@ -172,14 +191,16 @@ def _told() -> Iterator[None]:
         raise SettingsError(f"{_VARIABLE}: the cluster can't be used ({why}). {_START}") from error
 
 
-def _unfit(cluster: Cluster, settings: Settings, api: str | None) -> str | None:
+def _unfit(cluster: Cluster, settings: Settings, api: str | None, patience: float) -> str | None:
     """What keeps the workers from doing parts of runs, None where nothing does.
 
     A file lies in the home while they are asked: who sees it shares the home. Raises
     StoreUnreachableError where that is a URL whose storage does not answer here.
     """
     with probed(settings.home) if _by_url(settings) else _probed(settings) as probe:
-        answers = cluster.ask(lacks, probe, metadata.version("edgekeeper"), api, platform.node())
+        answers = cluster.ask(
+            patience, lacks, probe, metadata.version("edgekeeper"), api, platform.node()
+        )
     problems = [f"{name}: {problem}" for name, problem in answers.items() if problem]
     if not problems:
         return None
@@ -210,7 +231,8 @@ def examine(settings: Settings) -> list[Check]:
         with _told(), runner as started:
             cluster: Cluster = Dask(_client(started)) if kind == "dask" else Ray()
             number = cluster.abreast(DOCTOR_SECONDS)
-            unfit = _unfit(cluster, settings, os.environ.get("PREFECT_API_URL"))
+            api = os.environ.get("PREFECT_API_URL")
+            unfit = _unfit(cluster, settings, api, DOCTOR_SECONDS)
     except (SettingsError, StoreUnreachableError) as error:
         detail, _, remedy = str(error).removeprefix(f"{_VARIABLE}: ").rpartition(". ")
         return [Check("task runner", FAILURE, detail or str(error), remedy or _START)]

@@ -8,7 +8,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,9 +34,12 @@ from tasks.schema_ledger import check_writable
 from tasks.settings import Settings, byte_budget, masked
 from tasks.snapshot import Reread, reread
 from tasks.store_identity import answering, check_pinned, configured_identities
+from tasks.time_limit import within
 from tasks.usage import metered, so_far
 
 RESUME_WITHIN = timedelta(hours=24)
+#: How long a run that failed waits for the logs of its workers.
+_LOGS_SECONDS = 10.0
 NIGHTLY_AUDIT = "nightly-audit"
 BACKFILL = "backfill"
 VERIFY_GALLERY = "verify-gallery"
@@ -260,6 +263,8 @@ def _under_way(
     now = datetime.now(UTC)
     run_id = resume or new_run_id(now)
     if resume is not None:
+        if is_remote(settings.home):
+            _require_begun_here(home, resume)
         options, now = _resumed(home, resume, options, now)
     with connect(settings.batch_database_url) as conn:
         tables = find_app_tables(conn)
@@ -306,7 +311,12 @@ def _exchanging(run: AuditRun, *, resumed: bool) -> Iterator[None]:
         if run.by_url:
             side.begin()
             stack.enter_context(exchanging(run.directory, side))
-        yield
+        try:
+            yield
+        except Exception:
+            with suppress(TimeoutError):  # why it failed may be in a worker's
+                within(_LOGS_SECONDS, side.try_fetch_logs)
+            raise
 
 
 @contextmanager
@@ -324,6 +334,15 @@ def _recorded(run: AuditRun) -> Iterator[None]:
         )  # fmt: skip
         run.directory.write_run(record)
         raise
+
+
+def _require_begun_here(home: Path, run_id: str) -> None:
+    """Raises UsageError where this machine's cache of a home that is a URL knows nothing of it."""
+    if run_directory.is_run_id(run_id) and not RunDirectory(home, run_id).checkpoint.exists():
+        raise UsageError(
+            f"there is nothing of run {run_id} to go on with in {home}: with an EDGEKEEPER_HOME "
+            "that is a URL a run is resumed on the machine where it was begun; or start a new audit"
+        )
 
 
 def _resumed(

@@ -9,7 +9,7 @@ gives the same with its task's result, so that nothing has to be looked for.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,13 @@ from tasks.exchanged import Files
 from tasks.log import without_secrets
 from tasks.run_directory import RunDirectory, private_directory
 
-#: Files under way at the same time.
-_AT_ONCE = 8
+#: Files that are fetched at the same time, and that are put: of these a client of S3 has each whole
+#: in memory, up to some 100 MB.
+_FETCHED_AT_ONCE, _PUT_AT_ONCE = 8, 2
 #: A smaller file is put in less time than the storage takes to copy it.
 _WORTH_COPYING = 2**20
 _BEGUN = "begun"
-_PORTION = "part-"
+_LOGS = "log-*.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +66,22 @@ class Transfers:
         self._held: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._coming: dict[tuple[str, str], Future[None]] = {}
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="exchange")
+        self._fetching = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetching")
+        self._putting = ThreadPoolExecutor(_PUT_AT_ONCE, thread_name_prefix="putting")
         self._closed = False
 
     def close(self) -> None:
         """Nothing more is put or fetched: who asks for it gets HomeStorageError."""
         self._closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._fetching, self._putting):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def put(self, patterns: Iterable[str]) -> Files:
         """Puts the files that match a pattern and are not held by an object yet; gives all."""
         top = self._directory.path
         paths = {path for pattern in patterns for path in top.glob(pattern)}
         with self._open():
-            return dict(self._pool.map(self._put, sorted(paths)))
+            return dict(self._putting.map(self._put, sorted(paths)))
 
     def fetch(self, files: Files) -> None:
         """Fetches the files that are not here yet as these objects hold them."""
@@ -131,7 +134,7 @@ class Transfers:
         if held == item and path.exists() and signature == _signature(path):
             return None
         if (name, item) not in self._coming:
-            self._coming[name, item] = self._pool.submit(self._get, name, item, size)
+            self._coming[name, item] = self._fetching.submit(self._get, name, item, size)
         return self._coming[name, item]
 
     def _get(self, name: str, item: str, size: int | None) -> None:
@@ -154,7 +157,7 @@ class Transfers:
         names = self.area.names(f"portions/{share}")
         return {
             f"read/{name}": (f"portions/{share}/{name}", None)
-            for name in names if name.startswith(_PORTION)
+            for name in names if exchanged.fits(f"read/{name}", exchanged.portions(share))
         }  # fmt: skip
 
 
@@ -189,26 +192,40 @@ class OwnSide(Transfers):
     def received(self, outcomes: Sequence[Any]) -> list[Any]:
         """What tasks gave, once the files that workers made in them are here."""
         handed = [each for each in outcomes if isinstance(each, Handed)]
-        self._take({stage: mark for each in handed for stage, mark in each.marks.items()})
+        marks = {stage: mark for each in handed for stage, mark in each.marks.items()}
+        for stage, mark in marks.items():
+            if not exchanged.makes(stage, mark.files):
+                raise HomeStorageError(f"a task gave files of {stage} that no task makes in it")
+        self._take(marks)
         return [each.outcome if isinstance(each, Handed) else each for each in outcomes]
 
     def adopt(self) -> None:
         """Takes over what workers have done in former attempts without this process's knowing.
 
-        What a listing does not show yet is done again.
+        What a listing does not show yet is done again, and so is what can't be of a worker: its
+        names come from the storage, which others may write to.
         """
+        marks: dict[str, Mark] = {}
         for attempt in self.area.names("attempts"):
-            stages = f"attempts/{attempt}/stages"
-            names = [name.removesuffix(".json") for name in self.area.names(stages)]
-            marks = {name: self.area.read(f"{stages}/{name}.json") for name in names}
-            self._take({name: _mark(found) for name, found in marks.items() if found})
-        for share in self.area.names("portions"):
+            marks |= self._marks_of(f"attempts/{attempt}/stages")
+        self._take({
+            stage: marks[stage] for stage in sorted(marks)  # what was done again comes later
+            if not self._is_listed(exchanged.whole_listing(stage), marks)
+        })  # fmt: skip
+        for share in filter(exchanged.is_share, self.area.names("portions")):
             self.fetch(self._portions(share))
+        self.try_fetch_logs()
 
     def fetch_logs(self) -> None:
-        """Fetches what the workers have logged."""
+        """Fetches what the workers have logged, in other attempts too."""
         for name in self.area.names("logs"):
-            self.area.get(f"logs/{name}", self._directory.path / name, None)
+            if exchanged.fits(name, _LOGS):
+                self.area.get(f"logs/{name}", self._directory.path / name, None)
+
+    def try_fetch_logs(self) -> None:
+        """The same where it is not worth an error."""
+        with suppress(HomeStorageError):
+            self.fetch_logs()
 
     def copied(self, path: Path, target: str) -> bool:
         """Copies a file to another place of the storage, if an object holds it as it is now."""
@@ -216,6 +233,22 @@ class OwnSide(Transfers):
             return False
         item = self.object_of(path)
         return item is not None and self.area.copied(item, target)
+
+    def _marks_of(self, stages: str) -> dict[str, Mark]:
+        """By stage, the marks in a directory of the storage, as far as they are a worker's."""
+        suffix = ".json"
+        names = [name for name in self.area.names(stages) if name.endswith(suffix)]
+        found = {name.removesuffix(suffix): self.area.read(f"{stages}/{name}") for name in names}
+        marks = {stage: _mark(document) for stage, document in found.items() if document}
+        return {
+            stage: mark for stage, mark in marks.items() if exchanged.makes(stage, mark.files)
+        }  # fmt: skip
+
+    def _is_listed(self, stage: str | None, marks: Mapping[str, Mark]) -> bool:
+        """Whether a store's whole listing is done; ``stage``: its, None where it is no shard's."""
+        return stage is not None and (
+            stage in marks or self._directory.done_stage(stage) is not None
+        )
 
     def _take(self, marks: Mapping[str, Mark]) -> None:
         new = {

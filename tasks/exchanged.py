@@ -97,9 +97,31 @@ def unmade(stage: str, files: Files) -> str | None:
     """What is lacking among the files that a worker made in a stage, None where nothing is."""
     for pattern in made(stage):
         always = _LISTING.fullmatch(stage) if "*" in pattern else not pattern.startswith(_IF_ANY)
-        if always and not any(fnmatchcase(name, pattern) for name in files):
+        if always and not any(fits(name, pattern) for name in files):
             return pattern
     return None
+
+
+def makes(stage: str, files: Files) -> bool:
+    """Whether these are files of a stage that workers do: none foreign, and none lacking."""
+    try:
+        needed(stage)
+        patterns = made(stage)
+    except LookupError:
+        return False
+    own = all(any(fits(name, pattern) for pattern in patterns) for name in files)
+    return own and unmade(stage, files) is None
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a path has the form of a pattern, in which a * stands for no /."""
+    return name.count("/") == pattern.count("/") and fnmatchcase(name, pattern)
+
+
+def whole_listing(stage: str) -> str | None:
+    """The stage that makes one listing of the shards of which ``stage`` lists one, None if none."""
+    found = _LISTING.fullmatch(stage)
+    return f"list-{found['store']}" if found and found["shard"] else None
 
 
 def lists_all(stage: str) -> bool:
@@ -133,7 +155,7 @@ def chosen(files: Files, patterns: Sequence[str], lacking: Callable[[str], Excep
     found: dict[str, tuple[str, int | None]] = {}
     for pattern in patterns:
         if "*" in pattern:
-            names = [name for name in files if fnmatchcase(name, pattern)]
+            names = [name for name in files if fits(name, pattern)]
         elif pattern in files:
             names = [pattern]
         else:

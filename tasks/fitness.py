@@ -5,6 +5,7 @@ It imports little: it is asked of every worker, and what a run needs takes secon
 
 import os
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -81,15 +82,19 @@ def _lacks_storage(probe: str) -> str | None:
 
 
 def _sees(probe: str) -> bool:
-    """Whether a probe is listed and holds its own name; then something is put beside it."""
+    """Whether a probe holds its own name; then something is put beside it.
+
+    The listing is asked for, since that may be forbidden: what it shows may lag.
+    """
     import fsspec  # noqa: PLC0415 - see above
 
     system, path = fsspec.core.url_to_fs(probe)
     system.invalidate_cache()
     directory, _, name = path.rpartition("/")
-    listed = {each.rpartition("/")[2] for each in system.ls(directory, detail=False)}
-    if name not in listed or system.cat_file(path) != name.encode():
+    if system.cat_file(path) != name.encode():
         return False
+    with suppress(FileNotFoundError):
+        system.ls(directory, detail=False)
     system.pipe_file(f"{path}-{platform.node()}-{os.getpid()}", b"")
     return True
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from checks.model import RunStatus
 from checks.run import RunRecord
 from tasks.audit import AuditRun
+from tasks.publish import noted
 from tasks.retries import retry_after, retrying
 from tasks.settings import is_loopback
 
@@ -54,11 +55,7 @@ def beat(run: AuditRun, record: RunRecord) -> RunRecord:
         return record
     host = _host(url)
     _log.warning("heartbeat_not_sent", host=host, reason=problem)
-    noted = record.model_copy(
-        update={"limits": {**record.limits, "heartbeat": f"not sent to {host}: {problem}"}}
-    )
-    run.directory.write_run(noted)
-    return noted
+    return noted(run, record, "heartbeat", f"not sent to {host}: {problem}")
 
 
 async def _told(url: SecretStr) -> str | None:

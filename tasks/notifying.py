@@ -18,6 +18,7 @@ from checks.notices import Notice, notice
 from checks.run import Finding, RunRecord, findings_of
 from tasks.audit import AuditRun
 from tasks.log import mask
+from tasks.publish import noted
 from tasks.run_directory import RunDirectory, completed_runs
 from tasks.wording import visible
 
@@ -52,11 +53,7 @@ def tell(run: AuditRun, record: RunRecord) -> RunRecord:
         _log.info("notified", title=message.title, receivers=len(urls))
         return record
     _log.warning("notification_not_sent", receivers=problems)
-    noted = record.model_copy(
-        update={"limits": {**record.limits, "notify": f"not sent to {'; '.join(problems)}"}}
-    )
-    run.directory.write_run(noted)
-    return noted
+    return noted(run, record, "notify", f"not sent to {'; '.join(problems)}")
 
 
 def _new_critical(

@@ -13,7 +13,7 @@ import structlog
 
 from checks.coverage import full_cycle, together
 from checks.describe import plain_records
-from checks.errors import HomeStorageError, StoreError
+from checks.errors import StoreError
 from checks.kinds import needed_stores
 from checks.model import Backend, RepairState, StoreState
 from checks.run import (
@@ -45,7 +45,7 @@ from tasks.forecasting import forecast_of
 from tasks.memory import peak_rss_mb, release_unused
 from tasks.observe import Seen
 from tasks.quality import CheckResult, summary
-from tasks.remote_home import is_remote, keep, report_url
+from tasks.remote_home import Runs, is_remote, keep, report_url
 from tasks.report import write_index, write_report
 from tasks.run_checks import check_run
 from tasks.run_directory import completed_runs, former_runs, write_csv
@@ -323,20 +323,35 @@ def published(
     record = record.model_copy(update={"stages": (*record.stages, took)})
     run.directory.write_run(record)
     write_index(run.directory.home)
-    if is_remote(home):
+    if is_remote(home) and _kept(run):
         try:
-            _kept(run)
-        except (StoreError, HomeStorageError) as error:
-            _log.warning("run_not_copied", kept_in=str(run.directory.path), reason=str(error))
+            clear(home, run.run_id)
+        except StoreError as error:  # swept when it is a week old
+            _log.warning("exchange_not_removed", reason=str(error))
     return record
 
 
-def _kept(run: AuditRun) -> None:
-    """Keeps the run on other storage, and removes there what its processes exchanged."""
+def _kept(run: AuditRun) -> bool:
+    """Keeps the run on other storage, with what its workers have logged; whether it lies there."""
     side = side_of(run.directory)
+    copied = [side.copied] if isinstance(side, OwnSide) else []
     if isinstance(side, OwnSide):
-        side.fetch_logs()
-        keep(run.settings.home, run.directory, side.copied)
-    else:
-        keep(run.settings.home, run.directory)
-    clear(run.settings.home, run.run_id)
+        side.try_fetch_logs()
+    try:
+        keep(run.settings.home, run.directory, *copied)
+    except StoreError as error:
+        _log.warning("run_not_copied", kept_in=str(run.directory.path), reason=str(error))
+        return False
+    return True
+
+
+def noted(run: AuditRun, record: RunRecord, name: str, note: str) -> RunRecord:
+    """``record`` with a note in ``limits``, which ``run.json`` then has too, and its copy."""
+    record = record.model_copy(update={"limits": {**record.limits, name: note}})
+    path, home = run.directory.write_run(record), run.settings.home
+    if is_remote(home):
+        try:
+            Runs.of(home).put_record(run.run_id, path)
+        except StoreError as error:
+            _log.warning("run_not_copied", kept_in=str(run.directory.path), reason=str(error))
+    return record

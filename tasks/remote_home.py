@@ -146,6 +146,11 @@ class Runs:
             except FileNotFoundError:
                 return []
 
+    def put_record(self, run_id: str, record: Path) -> None:
+        """Puts the ``run.json`` of a run that lies there in the place of the one that it has."""
+        with asking(self.home):
+            self.system.put_file(str(record), f"{self._path(run_id)}/{record.name}")
+
     def put_index(self, index: Path) -> None:
         """Puts the page of all runs beside them."""
         with asking(self.home):

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -46,18 +47,23 @@ def at_work(run: AuditRun) -> Iterator[AuditRun]:
                 yield here
             finally:
                 with suppress(HomeStorageError):  # what the task met with is worth more
-                    side.put_log(directory.worker_log(name()))
+                    side.put_log(log_of(here))
 
 
 @contextmanager
 def _logged(run: AuditRun) -> Iterator[AuditRun]:
     """Has events go to this worker's log of the run."""
-    path = run.directory.worker_log(name())
+    path = log_of(run)
     if log.current_log() != path:
         log.configure(level="critical")  # what a scheduler shows of a worker's output is no place
         log.open_log(path)
     with structlog.contextvars.bound_contextvars(run_id=run.run_id):
         yield run
+
+
+def log_of(run: AuditRun) -> Path:
+    """This worker's log of a run; of each attempt where it has a directory for each."""
+    return run.directory.worker_log(f"{name()}-{run.attempt[:8]}" if run.by_url else name())
 
 
 def name() -> str:

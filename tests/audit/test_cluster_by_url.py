@@ -1,5 +1,7 @@
 """The nightly audit on workers that share nothing but a URL: what one machine finds."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from checks.run import RunRecord
 from flows import backfill, clusters, engine, task_runners
 from tasks import partitions, run_directory
 from tasks.examination import FAILURE
+from tasks.exchange_area import Area
 
 pytestmark = pytest.mark.timeout(900)  # each test takes less than a minute on an idle machine
 
@@ -102,7 +105,8 @@ def test_workers_that_share_a_url_alone_find_what_one_machine_finds_although_one
     stages: tuple[str, ...], audits: Audits, dask: Any, storage: Storage, places: list[Path]
 ) -> None:
     home, kill = home_of(f"killed-{len(stages)}"), Killer(dask)
-    runner = f"dask:{dask.scheduler_address}"
+    runner, long_over = f"dask:{dask.scheduler_address}", "20261101T031500Z-7f3a"
+    Area(home, long_over).write("attempts/a/offers/begun.json", {})
     audited, outcome = audits.run(runner, home, **dict.fromkeys(stages, kill))
     assert len(kill.killed) == len(stages)
     assert outcome == audits.alone
@@ -151,6 +155,14 @@ def test_the_doctor_says_whether_every_worker_reaches_the_url(
         return check.state, f"{check.detail}; {check.remedy}"
 
     dask.wait_for_workers(WORKERS)  # another test may have killed some
+    stopped = next(iter(dask.workers.values())).pid
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clusters, "DOCTOR_SECONDS", 3.0)
+            assert "no answer within 3 seconds" in said(home_of("examined"))[1]
+    finally:
+        os.kill(stopped, signal.SIGCONT)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     assert "set PREFECT_API_URL" in said(home_of("examined"))[1]  # asked after the storage
     assert kept_in(storage, home_of("examined")) == []

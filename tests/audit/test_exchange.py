@@ -4,7 +4,8 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -18,13 +19,30 @@ import pytest
 from damaged_sandbox import Box
 from pydantic import SecretStr
 from s3_storage import BUCKET, Storage
+from structlog.testing import capture_logs
 
-from checks.errors import HomeStorageError, SettingsError, StoreUnreachableError
+from checks.errors import (
+    HomeStorageError,
+    SettingsError,
+    StoreError,
+    StoreUnreachableError,
+    UsageError,
+)
 from checks.model import Backend
-from checks.run import new_run_id
-from tasks import exchange_area, exchanged, fitness, remote_home, run_checks, worker_cache, workers
+from checks.run import RunRecord, new_run_id
+from tasks import (
+    audit,
+    exchange_area,
+    exchanged,
+    fitness,
+    publish,
+    remote_home,
+    run_checks,
+    worker_cache,
+    workers,
+)
 from tasks.audit import AuditOptions, AuditRun
-from tasks.exchange import Handed, OwnSide, WorkerSide, exchanging, in_task, side_of
+from tasks.exchange import Handed, Mark, OwnSide, WorkerSide, exchanging, in_task, side_of
 from tasks.exchange_area import Area
 from tasks.log import close_log
 from tasks.read_so_far import Portions
@@ -32,6 +50,7 @@ from tasks.resolve import Workspace
 from tasks.run_directory import RunDirectory, create, private_directory, write_text
 from tasks.settings import Settings
 from tasks.stores.icp.identity import path_of, with_identity
+from tasks.time_limit import within
 
 RUN_ID = "20261123T031500Z-7f3a"
 LISTING = f"inventory/{Backend.BLOB}"
@@ -275,6 +294,109 @@ def test_workers_get_the_identity_itself_and_not_its_path(sound: Box, tmp_path: 
     assert with_identity(settings.model_copy(update={"identity_pem": None})).identity_pem is None
 
 
+def test_of_several_attempts_what_was_done_last_and_whole_is_taken_over(machines: Machines) -> None:
+    """Shards of an attempt are worth nothing where another one has listed the whole store."""
+    whole, judged = f"{LISTING}/part-00000.parquet", "judged/part-00000.parquet"
+    shard = "shards/vercel-blob/0a/part-00000"
+    for attempt in ("a", "z"):
+        own = machines.own(attempt)
+        own.begin()
+        for stage in needed_of("compare-0"):
+            machines.write(f"{stage}/part-00000.parquet")
+        for stage in ("snapshot", "resolve", "verify"):
+            own.offer(stage)
+        worker = machines.worker(attempt, attempt)
+        if attempt == "a":
+            worker.does("list-vercel-blob-0a", **{f"../../{shard}": "a shard"})
+            worker.does("compare-0-again")
+        else:
+            worker.does("list-vercel-blob", **{"part-00000": "whole"})
+            worker.does("compare-0")
+    machines.own("third").adopt()
+    done = machines.directory.done_stages()
+    assert {name for name in done if name != "begun"} == {
+        "list-vercel-blob", "compare-0", "compare-0-again"
+    }  # fmt: skip
+    assert (machines.directory.path / whole).read_text() == "whole"
+    assert (machines.directory.path / judged).read_text() == "compare-0-again"
+    assert not (machines.directory.path / "shards").exists()
+
+
+def test_shards_of_a_store_that_is_listed_here_are_not_taken_over(machines: Machines) -> None:
+    machines.own().begin()
+    machines.worker("a").does(
+        "list-vercel-blob-0a", **{"../../shards/vercel-blob/0a/part-00000": ""}
+    )
+    machines.directory.mark_done("list-vercel-blob", by="own")
+    machines.own("second").adopt()
+    assert not (machines.directory.path / "shards").exists()
+
+
+def needed_of(stage: str) -> list[str]:
+    """The directories of the files that a stage needs."""
+    patterns = [each for patterns in exchanged.needed(stage).values() for each in patterns]
+    return [pattern.rpartition("/")[0] for pattern in patterns]
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("list-vercel-blob", "checkpoint.json"), ("list-vercel-blob", f"{LISTING}/x/part-0.parquet"),
+        ("begun", "checkpoint.json"), ("repair", "journal.json"), ("quality-checks-x", "run.json"),
+        ("quality-checks-ledger", "ledger/part-00000.parquet"),
+    ],
+)  # fmt: skip
+def test_what_is_no_workers_is_not_taken_from_the_storage(
+    machines: Machines, stage: str, name: str
+) -> None:
+    """Whoever writes to the bucket could else replace what the run's own process alone writes."""
+    area, before = Area(machines.home, RUN_ID), machines.directory.checkpoint.read_text()
+    area.write("files/foreign", {"begun": {}})
+    files = {
+        name: ["files/foreign", None],
+        f"{LISTING}/part-00000.parquet": ["files/foreign", None],
+    }
+    area.write(f"attempts/first/stages/{stage}.json", {"facts": {}, "files": files})
+    for foreign in (
+        "logs/run.json",
+        "logs/log-a.jsonl",
+        "portions/begun/part-x",
+        "portions/verify-0a-1/x",
+    ):
+        area.write(foreign, {})
+    own = machines.own("second")
+    own.adopt()
+    found = {path.name for path in machines.directory.path.rglob("*") if path.is_file()}
+    assert found == {"checkpoint.json", "log-a.jsonl"}
+    assert machines.directory.checkpoint.read_text() == before
+    with pytest.raises(HomeStorageError, match="that no task makes"):
+        own.received([Handed(1, {stage: Mark({}, {name: ("files/foreign", None)})})])
+
+
+def test_a_file_that_could_not_be_put_leaves_no_mark(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.own().begin()
+
+    def away(*_: Any) -> None:
+        raise HomeStorageError("away")
+
+    monkeypatch.setattr(Area, "put", away)
+    with pytest.raises(HomeStorageError, match="away"):
+        machines.worker("a").does("list-vercel-blob", **{"part-00000": "a"})
+    assert Area(machines.home, RUN_ID).names("attempts/first/stages") == []
+
+
+def test_a_file_that_was_written_anew_is_fetched_anew(machines: Machines) -> None:
+    machines.write("ledger/part-00000.parquet", "whole")
+    files, worker = machines.own().put(["ledger/part-*.parquet"]), machines.worker("a")
+    place = worker.directory.path / "ledger/part-00000.parquet"
+    for _ in range(2):
+        worker.side.fetch(files)
+        assert place.read_text() == "whole"
+        place.write_text("changed")
+
+
 def test_a_file_that_was_written_anew_is_put_anew(machines: Machines) -> None:
     own = machines.own()
     machines.write("ledger/part-00000.parquet", "one")
@@ -505,13 +627,17 @@ def test_what_a_worker_keeps_is_for_its_owner_alone_and_its_log_comes_back(
         with workers.at_work(run) as here, in_task():
             assert here.directory.home.parent == cache
             here.stage("quality-checks-ledger", dict)
-            here.directory.worker_log(workers.name()).write_text("an event\n")
+            workers.log_of(here).write_text("an event\n")
     finally:
         os.umask(before)
     for path in (cache, *cache.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
-    own.fetch_logs()
-    assert machines.directory.worker_log(workers.name()).read_text() == "an event\n"
+    machines.own("second").begin()
+    with workers.at_work(replace(run, attempt="second")) as there:
+        assert workers.log_of(there).name != workers.log_of(here).name  # both come to one place
+    machines.own("third").adopt()
+    log = machines.directory.path / workers.log_of(here).name
+    assert log.read_text() == "an event\n"
 
 
 def test_a_worker_that_can_not_see_the_run_says_so(
@@ -534,7 +660,101 @@ def test_the_runs_own_process_takes_what_its_tasks_give_as_it_is(machines: Machi
     assert side_of(machines.directory) is None
 
 
+# The end of a run
+
+
+@pytest.fixture
+def ended(machines: Machines, sound: Box, tmp_path: Path) -> Iterator[Callable[[], RunRecord]]:
+    """Ends a run whose files were exchanged."""
+    run, own = run_at(sound.settings(tmp_path), machines.home, machines.directory), machines.own()
+    own.begin()
+    own.area.write("logs/log-a-1.jsonl", {})
+    with exchanging(machines.directory, own):
+        yield lambda: publish.close_inconclusive(run, StoreError("a store kept it from its end"))
+    own.close()
+
+
+def kept(machines: Machines) -> set[str]:
+    system, root = fsspec.core.url_to_fs(machines.home)
+    return {path.removeprefix(f"{root}/") for path in system.find(root)}
+
+
+def test_what_can_not_be_removed_is_told_as_that_and_the_run_lies_at_the_url(
+    machines: Machines, ended: Callable[[], RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise StoreUnreachableError("away")
+
+    monkeypatch.setattr(publish, "clear", away)
+    with capture_logs() as events:
+        ended()
+    assert [each["event"] for each in events] == ["exchange_not_removed"]
+    assert {f"runs/{RUN_ID}/{name}" for name in ("run.json", "log-a-1.jsonl")} <= kept(machines)
+
+
+def test_logs_that_can_not_be_fetched_keep_no_run_from_being_kept(
+    machines: Machines, ended: Callable[[], RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise HomeStorageError("away")
+
+    monkeypatch.setattr(Area, "get", away)
+    with capture_logs() as events:
+        ended()
+    assert events == []
+    assert f"runs/{RUN_ID}/run.json" in kept(machines)
+    assert not [name for name in kept(machines) if name.startswith("exchange/")]
+
+
+def test_of_a_run_that_fails_there_is_what_its_workers_logged(
+    machines: Machines, sound: Box, tmp_path: Path
+) -> None:
+    run = run_at(sound.settings(tmp_path), machines.home, machines.directory)
+    Area(machines.home, RUN_ID).write("logs/log-a-1.jsonl", {})
+
+    def fail() -> None:
+        with audit._exchanging(run, resumed=False):
+            raise StoreError("a worker met with something")
+
+    with pytest.raises(StoreError, match="met with something"):
+        fail()
+    assert (machines.directory.path / "log-a-1.jsonl").exists()
+
+
+def test_a_note_that_comes_after_the_report_is_in_the_copy_too(
+    machines: Machines, ended: Callable[[], RunRecord], sound: Box, tmp_path: Path
+) -> None:
+    run = run_at(sound.settings(tmp_path), machines.home, machines.directory)
+    publish.noted(run, ended(), "heartbeat", "not sent")
+    copy = remote_home.Runs.of(machines.home).record(RUN_ID)
+    assert copy is not None
+    assert copy.limits["heartbeat"] == "not sent"
+
+
+def test_a_run_is_resumed_where_it_was_begun(home: str, sound: Box, tmp_path: Path) -> None:
+    settings = sound.settings(tmp_path).model_copy(update={"home": home})
+    with (
+        pytest.raises(UsageError, match="on the machine where it was begun"),
+        audit.under_way(settings, AuditOptions(), RUN_ID),
+    ):
+        pass
+
+
+def test_nobody_is_waited_for_longer_than_that() -> None:
+    answered = threading.Event()
+    with pytest.raises(TimeoutError, match=r"within 0\.05 seconds"):
+        within(0.05, answered.wait)
+    answered.set()
+    assert within(5, answered.wait) is True
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
+
+
 # Whether a worker is fit
+
+
+def nothing_yet(_self: Any, path: str, **_: Any) -> list[str]:
+    raise FileNotFoundError(path)
 
 
 def lacks(probe: str) -> str:
@@ -544,6 +764,9 @@ def lacks(probe: str) -> str:
 def test_a_worker_is_fit_that_sees_the_probe_in_the_same_storage(cache: Path, home: str) -> None:
     with remote_home.probed(home) as probe:
         assert lacks(probe) == "None"
+        with pytest.MonkeyPatch.context() as patch:  # the probe is new, and a listing may lag
+            patch.setattr(type(fsspec.filesystem("memory")), "ls", nothing_yet)
+            assert lacks(probe) == "None"
     assert fsspec.filesystem("memory").ls(home, detail=False) == []
     assert "another memory:// storage from there" in lacks(probe)
     assert "install the fsspec package" in lacks("carrier-pigeon://x/.shared-1")
