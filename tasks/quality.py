@@ -120,11 +120,11 @@ def run_suites(
         raise ValueError(f"there is no suite for {unknown.pop()!r}")
     validation, _ = _heavy_modules()
     context = validation.quiet_context(directory.data_docs)
+    files = {table: partition_files(chosen[table]) for table in suites if table in chosen}
     return [
-        _check_result(suite, tally)
-        for table, suite in suites.items()
-        if table in chosen
-        for tally in validation.validated(context, suite, partition_files(chosen[table]), limits)
+        _check_result(suites[table], tally, there=bool(paths))
+        for table, paths in files.items()
+        for tally in validation.validated(context, suites[table], paths, limits)
     ]
 
 
@@ -149,11 +149,13 @@ def _heavy_modules() -> tuple[ModuleType, ModuleType]:
     return validation, data_docs
 
 
-def _check_result(suite: Suite, tally: "Tally") -> CheckResult:
-    """What came of one check."""
+def _check_result(suite: Suite, tally: "Tally", *, there: bool) -> CheckResult:
+    """What came of one check; ``there``: whether the table was spooled, if only as an empty one."""
     configuration = tally.configuration
     unjudged = configuration.meta["unjudged"]
     judged = unjudged is None or tally.error is not None or tally.rows > tally.missing
+    if not there:
+        unjudged, judged = unjudged or "This table was not read.", False
     return CheckResult(
         table=suite.table,
         check=configuration.meta["check"],

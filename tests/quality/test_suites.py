@@ -10,8 +10,11 @@ from spooled_samples import IDS, NOW, spool, true_rows
 from checks.columns import CHECKED
 from checks.run import Checks, new_run_id
 from checks.suites import Limits, all_suites
+from tasks.audit import AuditOptions, AuditRun
 from tasks.quality import CheckResult, run_suites, spooled_tables, summary
+from tasks.run_checks import check_tables
 from tasks.run_directory import RunDirectory, create
+from tasks.settings import load_settings
 
 #: What a store or the ledger holds: one row per key.
 STORED = ("ledger", "neon-db", "vercel-blob", "icp-canister")
@@ -124,6 +127,23 @@ def test_a_measure_past_its_limit_fails_its_check_alone_and_is_named(
     assert failed.sample[0]["of"] == rows[broken]["of"]
     assert failed.sample[0]["value"] == str(rows[broken]["value"])
     assert failed.sample[0]["limit"] == str(rows[broken]["limit"])
+
+
+@pytest.mark.parametrize("table", CHECKED)
+def test_a_table_that_is_not_there_passes_no_check(directory: RunDirectory, table: str) -> None:
+    results = run_suites(directory, LIMITS, tables={table: directory.path / "nothing"})
+    assert {(each.passed, each.rows) for each in results} == {(None, 0)}
+    assert all(result.unjudged for result in results)
+
+
+def test_a_part_of_the_checks_says_of_its_table_that_it_is_not_there(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    run = AuditRun(load_settings(None, home=str(directory.home)), AuditOptions(), directory, NOW)
+    results = check_tables(run, {}, "ledger")
+    assert results
+    assert {(each.table, each.passed) for each in results} == {("ledger", None)}
 
 
 @pytest.mark.parametrize("table", ["gallery-items", "stored-copies", "run"])
