@@ -7,7 +7,16 @@ where the canister's galleries can't be read nothing is said of them.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
@@ -25,12 +34,13 @@ from tasks.database import Connection, transaction
 from tasks.queries import query
 from tasks.stores.icp.agent import ReplyTooLargeError
 from tasks.stores.icp.store import IcpStore
+from tasks.stores.side_by_side import merged
 
 Case = dict[str, Any]
 #: Whether a memory is on the canister; raises StoreError where that can't be told.
 OnCanister = Callable[[Memory], Awaitable[bool]]
 _TIMEOUT = "60min"
-_GALLERIES_AT_ONCE = 200
+_GALLERIES_AT_ONCE, _BATCHES_AT_ONCE = 200, 2
 _LOOK_UPS_AT_ONCE = 16
 _DUPLICATES = pa.schema(
     [("content_hash", pa.string()), ("memories", pa.int64()), ("size_bytes", pa.int64()),
@@ -144,26 +154,31 @@ async def gallery_cases(
     What differs is read again on both sides, and counts where it is what it was.
     """
     ordered = iter(sorted(ids))
-    found: list[Case] = []
-    while some := list(islice(ordered, _GALLERIES_AT_ONCE)):
+    batches = iter(lambda: list(islice(ordered, _GALLERIES_AT_ONCE)), [])
+
+    async def of(some: list[str]) -> AsyncGenerator[list[Case], None]:
         first = await _compared(store, read, on_canister, some)
         differing = {each["gallery_id"] for each in first}
         suspects = [each for each in some if each.lower() in differing]
         if suspects:
             again = await _compared(store, read, on_canister, suspects)
-            found += [each for each in again if each in first]
-    return found
+            yield [each for each in again if each in first]
+
+    found: list[Case] = []
+    # While one batch is held against Neon the canister answers for the next.
+    async with aclosing(merged(map(of, batches), _BATCHES_AT_ONCE)) as several:
+        async for cases in several:
+            found += cases
+    return sorted(found, key=lambda case: case["gallery_id"])
 
 
 async def _compared(
     store: IcpStore, read: Callable[[], Connection], on_canister: OnCanister, ids: list[str]
 ) -> list[Case]:
     """The differences of some galleries as they are now."""
-    gate = asyncio.Semaphore(_LOOK_UPS_AT_ONCE)
 
     async def on_icp(gallery_id: str) -> tuple[str, list[Item] | None]:
-        async with gate:
-            gallery = await store.canister.gallery(gallery_id)
+        gallery = await store.canister.gallery(gallery_id)  # it lets so many go as are allowed
         return gallery_id, None if gallery is None else _items_of(gallery)
 
     copies = dict(await asyncio.gather(*map(on_icp, ids)))

@@ -75,14 +75,24 @@ class Blob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing; ``cursor`` leads to the next, None after the last.
+    """One page of a listing, whose objects are looked at closely when they are asked for.
 
-    ``folders``: of a folded one the prefixes, each with its slash, that more lies under.
+    By then the next page can be on its way.
+
+    Attributes:
+        items: the objects as they came.
+        cursor: leads to the next page, None after the last.
+        folders: of a folded page the prefixes, each with its slash, that more lies under.
     """
 
-    blobs: list[Blob]
+    items: list[Any]
     cursor: str | None
     folders: list[str] = field(default_factory=list)
+
+    @property
+    def blobs(self) -> list[Blob]:
+        """The objects. Raises MalformedAnswerError."""
+        return [parse_blob(item) for item in self.items]
 
 
 def decoded(body: bytes) -> Any:
@@ -124,7 +134,7 @@ def parse_blob(item: Any) -> Blob:
 
 
 def parse_page(answer: Any) -> Page:
-    """One page of a listing. Raises MalformedAnswerError."""
+    """One page of a listing. Raises MalformedAnswerError where it is none."""
     blobs = answer.get("blobs") if isinstance(answer, dict) else None
     if not isinstance(blobs, list):
         raise MalformedAnswerError(
@@ -138,7 +148,7 @@ def parse_page(answer: Any) -> Page:
     folders = answer.get("folders") or []
     if not (isinstance(folders, list) and all(isinstance(each, str) for each in folders)):
         raise MalformedAnswerError('a page of the blob listing has no sound "folders"')
-    return Page([parse_blob(item) for item in blobs], cursor if more else None, folders)
+    return Page(blobs, cursor if more else None, folders)
 
 
 def parse_error(body: bytes) -> tuple[str | None, str]:

@@ -94,7 +94,9 @@ class Listing:
             capsules = await self._capsules()
             if capsules is None:
                 return
-            chains = map(self._list_or_report, capsules.values())
+            # A capsule's pages come one after the other: the longest row of them begins first.
+            ordered = sorted(capsules.values(), key=lambda each: each.memory_count, reverse=True)
+            chains = map(self._list_or_report, ordered)
             at_once = min(self._in_flight, len(capsules))
             async with aclosing(merged(chains, at_once)) as batches:
                 async for rows in batches:
