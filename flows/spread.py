@@ -8,14 +8,15 @@ from prefect.futures import PrefectFuture
 
 from checks.model import Backend
 from flows.engine import task
-from tasks import observe, rolling, run_checks
+from tasks import rolling, run_checks
 from tasks.audit import AuditRun
+from tasks.listings import list_shard, list_store, listing_shards, put_together
 from tasks.observe import Seen
 from tasks.quality import CheckResult
 from tasks.stores.protocol import ListingReport
 
-_list_store = task(observe.list_store)
-_list_shard = task(observe.list_shard)
+_list_store = task(list_store)
+_list_shard = task(list_shard)
 _read_share = task(rolling.read_share, name="read-share")
 _check_quality = task(run_checks.check_tables, name="quality-checks")
 
@@ -33,14 +34,14 @@ def _begun(
     run: AuditRun, backend: Backend, facts: Mapping[str, Any]
 ) -> Callable[[], ListingReport]:
     """Begins to list a store; gives what waits for its end."""
-    shards = observe.listing_shards(run, backend, facts)
+    shards = listing_shards(run, backend, facts)
     if not shards:
         whole = _list_store.submit(run, backend, facts)
         return lambda: cast("ListingReport", run.received([whole.result()])[0])
     listed = _list_shard.map(
         unmapped(run), unmapped(backend), shards, unmapped(facts), unmapped(len(shards))
     )
-    return lambda: observe.put_together(
+    return lambda: put_together(
         run, backend, facts, dict(zip(shards, run.received(listed.result()), strict=True))
     )
 

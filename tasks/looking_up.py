@@ -26,7 +26,8 @@ from tasks.chosen import Chosen
 from tasks.claims import read_claims
 from tasks.database import transaction
 from tasks.inventory import break_off, spool_batches
-from tasks.observe import SCHEMAS, is_configured, known_capsules, list_nothing
+from tasks.listings import SCHEMAS, is_configured, list_nothing
+from tasks.observe import known_capsules
 from tasks.partitions import PartitionWriter, partitions_for, read_partition
 from tasks.progress import advancing
 from tasks.snapshot import edge_statistics, read_some

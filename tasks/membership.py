@@ -9,7 +9,8 @@ from checks.model import Backend
 from tasks import collection, comparison
 from tasks.audit import AuditRun
 from tasks.chosen import Chosen
-from tasks.observe import OpenStores, Seen, is_configured, view_of
+from tasks.listings import is_configured
+from tasks.observe import OpenStores, Seen, view_of
 from tasks.stores.icp.store import IcpStore
 
 #: How the canister's copy of a gallery compares; None: no gallery was asked about, or no canister.

@@ -35,6 +35,7 @@ from tasks import (
     chosen,
     content_repair,
     filling,
+    listings,
     looking_up,
     membership,
     mending,
@@ -262,7 +263,7 @@ def _stages(run: audit.AuditRun, before: Mapping[str, Hook]) -> tuple[Any, ...]:
     at("list")
     reports = {Backend.NEON: observe.neon_report(facts)}
     for backend in (Backend.BLOB, Backend.ICP):
-        reports[backend] = observe.list_store(run, backend, facts)
+        reports[backend] = listings.list_store(run, backend, facts)
     at("resolve")
     left_over = observe.resolve(run, facts)
     at("verify")
@@ -304,7 +305,7 @@ def backfilled(
         facts = observe.snapshot(run)
         reports = {Backend.NEON: observe.neon_report(facts)}
         for backend in (Backend.BLOB, Backend.ICP):
-            reports[backend] = observe.list_store(run, backend, facts)
+            reports[backend] = listings.list_store(run, backend, facts)
         observe.resolve(run, facts)
         reading = rolling.verify(run, facts, reports)
         seen = observe.Seen(facts, observe.after_reading(reports, reading))

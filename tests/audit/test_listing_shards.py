@@ -9,7 +9,7 @@ from damaged_sandbox import Box
 
 from checks.model import Backend, StoreState
 from checks.run import StoreSummary
-from tasks import audit, observe
+from tasks import audit, listings, observe
 from tasks.expectation import judge_shrinkage
 from tasks.partitions import rows_in
 from tasks.stores.blob import listing
@@ -26,17 +26,17 @@ class Attempt:
         self.facts = observe.snapshot(run)
 
     def shards(self, backend: Backend) -> list[Shard]:
-        return observe.listing_shards(self.run, backend, self.facts)
+        return listings.listing_shards(self.run, backend, self.facts)
 
     def listed(self, backend: Backend, shards: list[Shard]) -> dict[Shard, ListingReport]:
         number = len(shards)
         return {
-            shard: observe.list_shard(self.run, backend, shard, self.facts, number)
+            shard: listings.list_shard(self.run, backend, shard, self.facts, number)
             for shard in shards
         }
 
     def put_together(self, backend: Backend, reports: dict[Shard, ListingReport]) -> ListingReport:
-        return observe.put_together(self.run, backend, self.facts, reports)
+        return listings.put_together(self.run, backend, self.facts, reports)
 
     def rows(self, backend: Backend) -> int | None:
         return rows_in(self.run.directory.inventory(backend.value), self.facts["partitions"])
@@ -56,7 +56,7 @@ def attempt(sound: Box, home: Path) -> Iterator[Attempt]:
 
 def whole(sound: Box, home: Path, backend: Backend) -> ListingReport:
     with audit.under_way(sound.settings(home / "alone"), audit.AuditOptions()) as (run, _):
-        return observe.list_store(run, backend, observe.snapshot(run))
+        return listings.list_store(run, backend, observe.snapshot(run))
 
 
 @pytest.mark.parametrize("backend", STORES)

@@ -11,7 +11,7 @@ import pytest
 from damaged_sandbox import Box
 
 from checks.model import Backend
-from tasks import audit, observe, read_so_far, rolling, verification
+from tasks import audit, listings, observe, read_so_far, rolling, verification
 from tasks.allowance import Allowance
 from tasks.settings import ALL_BYTES
 from tasks.stores.protocol import HashedObject
@@ -37,7 +37,7 @@ class Reader:
             facts = observe.snapshot(run)
             reports = {Backend.NEON: observe.neon_report(facts)}
             for backend in (Backend.BLOB, Backend.ICP):
-                reports[backend] = observe.list_store(run, backend, facts)
+                reports[backend] = listings.list_store(run, backend, facts)
             observe.resolve(run, facts)
 
             def spread(shares: list[rolling.Share], seen: Any) -> Iterable[Mapping[str, Any]]:
