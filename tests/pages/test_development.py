@@ -41,7 +41,9 @@ def test_make_knows_every_target_and_has_the_programs_for_it(
     """What they do takes hours, or is what runs this; `make demo` is run in full elsewhere."""
     shell = new_shell(source)
     for command in commands:
-        steps = shell.run(command.replace("make ", "make --dry-run ", 1)).splitlines()
+        steps = shell.run(
+            command.replace("make ", "make --no-print-directory --dry-run ", 1)
+        ).splitlines()
         programs = [step.split()[0] for step in steps if step.startswith(".venv/")]
         assert programs or "Nothing to be done" in steps[0], command
         assert all(shutil.which(source / program) for program in programs), command
