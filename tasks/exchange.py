@@ -216,16 +216,12 @@ class OwnSide(Transfers):
             self.fetch(self._portions(share))
         self.try_fetch_logs()
 
-    def fetch_logs(self) -> None:
-        """Fetches what the workers have logged, in other attempts too."""
-        for name in self.area.names("logs"):
-            if exchanged.fits(name, _LOGS):
-                self.area.get(f"logs/{name}", self._directory.path / name, None)
-
     def try_fetch_logs(self) -> None:
-        """The same where it is not worth an error."""
+        """Fetches what the workers have logged, in other attempts too; that is worth no error."""
         with suppress(HomeStorageError):
-            self.fetch_logs()
+            for name in self.area.names("logs"):
+                if exchanged.fits(name, _LOGS):
+                    self.area.get(f"logs/{name}", self._directory.path / name, None)
 
     def copied(self, path: Path, target: str) -> bool:
         """Copies a file to another place of the storage, if an object holds it as it is now."""

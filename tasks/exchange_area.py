@@ -16,7 +16,7 @@ from typing import Any
 from checks.errors import HomeStorageError
 from checks.run import new_run_id
 from tasks.partitions import whole
-from tasks.remote_home import Runs, asking, make_directory, opened
+from tasks.remote_home import Runs, asking, make_directory, names_in, opened, read_if_there
 from tasks.run_directory import is_run_id
 
 #: What a run that nobody can resume any more has left is removed after.
@@ -71,20 +71,14 @@ class Area:
     def read(self, name: str) -> dict[str, Any] | None:
         """A document; None where there is none."""
         with self._asking():
-            try:
-                return dict(json.loads(self._system.cat_file(f"{self._top}/{name}")))
-            except FileNotFoundError:
-                return None
+            text = read_if_there(self._system, f"{self._top}/{name}")
+            return None if text is None else dict(json.loads(text))
 
     def names(self, directory: str) -> list[str]:
         """What a directory holds by now, in order; nothing where there is none."""
         with self._asking():
             self._system.invalidate_cache()
-            try:
-                found = self._system.ls(f"{self._top}/{directory}", detail=False)
-            except FileNotFoundError:
-                return []
-        return sorted(PurePosixPath(each).name for each in found)
+            return sorted(names_in(self._system, f"{self._top}/{directory}"))
 
     def copied(self, name: str, target: str) -> bool:
         """Copies what was put to another place of the storage; False where it can't do that."""

@@ -104,10 +104,7 @@ class Runs:
     def record_text(self, run_id: str) -> bytes | None:
         """A run's ``run.json`` as it lies there; None where there is none."""
         with asking(self.home):
-            try:
-                return bytes(self.system.cat_file(f"{self._path(run_id)}/run.json"))
-            except FileNotFoundError:
-                return None
+            return read_if_there(self.system, f"{self._path(run_id)}/run.json")
 
     def has(self, run_id: str, *names: str) -> bool:
         """Whether a run has a file of one of these names, or a directory that holds something."""
@@ -136,15 +133,9 @@ class Runs:
                 self.system.rm(path, recursive=True)
 
     def names_in(self, path: str) -> list[str]:
-        """What a directory holds; nothing where there is none. Never that for want of an answer.
-
-        ``exists`` and ``find`` are no help here: they take every error for absence.
-        """
+        """What a directory holds, see :func:`names_in`."""
         with asking(self.home):
-            try:
-                return [PurePosixPath(each).name for each in self.system.ls(path, detail=False)]
-            except FileNotFoundError:
-                return []
+            return names_in(self.system, path)
 
     def put_record(self, run_id: str, record: Path) -> None:
         """Puts the ``run.json`` of a run that lies there in the place of the one that it has."""
@@ -214,6 +205,25 @@ def opened(home: str) -> tuple[Any, str]:
             "package for it, or give a path"
         ) from error
     return system, str(root).rstrip("/")
+
+
+def names_in(system: Any, path: str) -> list[str]:
+    """What a directory holds; nothing where there is none. Never that for want of an answer.
+
+    ``exists`` and ``find`` are no help here: they take every error for absence.
+    """
+    try:
+        return [PurePosixPath(each).name for each in system.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
+
+
+def read_if_there(system: Any, path: str) -> bytes | None:
+    """The bytes of a file; None where there is none."""
+    try:
+        return bytes(system.cat_file(path))
+    except FileNotFoundError:
+        return None
 
 
 def make_directory(system: Any, path: str) -> None:

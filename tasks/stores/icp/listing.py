@@ -97,8 +97,7 @@ class Listing:
             # A capsule's pages come one after the other: the longest row of them begins first.
             ordered = sorted(capsules.values(), key=lambda each: each.memory_count, reverse=True)
             chains = map(self._list_or_report, ordered)
-            at_once = min(self._in_flight, len(capsules))
-            async with aclosing(merged(chains, at_once)) as batches:
+            async with aclosing(merged(chains, self._in_flight)) as batches:
                 async for rows in batches:
                     self._report.objects += len(rows)
                     self._report.bytes += sum(row["size"] or 0 for row in rows)
@@ -119,7 +118,7 @@ class Listing:
             unreachable = isinstance(error, StoreUnreachableError)
             self._report.state = StoreState.UNREACHABLE if unreachable else StoreState.INCOMPLETE
             self._report.detail = str(error)
-            self._report.unknown_parts |= dict.fromkeys(self._only or self._known, str(error))
+            self._report.unknown_parts |= dict.fromkeys(self._known, str(error))
             return None
         for capsule_id in self._known:
             if capsule_id not in capsules and (why := await self._why_unknown(capsule_id)):
