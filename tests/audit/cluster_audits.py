@@ -36,8 +36,7 @@ class Audits:
         ``home``: a URL; one that is resumed finds the database as it left it.
         """
         if resume is None:
-            self._box.revive()
-            self._box.set_back()
+            self._box.renewed()
         own = self._homes / f"home-{len(list(self._homes.iterdir()))}"
         settings = self._box.settings(own, EDGEKEEPER_TASK_RUNNER=runner)
         if home is not None:

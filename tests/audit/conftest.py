@@ -50,9 +50,7 @@ def box(_shared: Box) -> Box:
 
     What a test changes in the stores it puts back itself.
     """
-    _shared.revive()
-    _shared.set_back()
-    return _shared
+    return _shared.renewed()
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +63,7 @@ def _sound(new_box: Callable[[str], Box]) -> Box:
 @pytest.fixture
 def sound(_sound: Box) -> Box:
     """The same without any damage."""
-    _sound.revive()
-    _sound.set_back()
-    return _sound
+    return _sound.renewed()
 
 
 @pytest.fixture

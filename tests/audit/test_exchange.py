@@ -373,15 +373,21 @@ def test_what_is_no_workers_is_not_taken_from_the_storage(
         own.received([Handed(1, {stage: Mark({}, {name: ("files/foreign", None)})})])
 
 
+def away(error: type[Exception]) -> Callable[..., None]:
+    """What raises that whatever it is asked."""
+
+    def asked(*_: Any) -> None:
+        raise error("away")
+
+    return asked
+
+
 def test_a_file_that_could_not_be_put_leaves_no_mark(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machines.own().begin()
 
-    def away(*_: Any) -> None:
-        raise HomeStorageError("away")
-
-    monkeypatch.setattr(Area, "put", away)
+    monkeypatch.setattr(Area, "put", away(HomeStorageError))
     with pytest.raises(HomeStorageError, match="away"):
         machines.worker("a").does("list-vercel-blob", **{"part-00000": "a"})
     assert Area(machines.home, RUN_ID).names("attempts/first/stages") == []
@@ -682,10 +688,7 @@ def kept(machines: Machines) -> set[str]:
 def test_what_can_not_be_removed_is_told_as_that_and_the_run_lies_at_the_url(
     machines: Machines, ended: Callable[[], RunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: Any) -> None:
-        raise StoreUnreachableError("away")
-
-    monkeypatch.setattr(publish, "clear", away)
+    monkeypatch.setattr(publish, "clear", away(StoreUnreachableError))
     with capture_logs() as events:
         ended()
     assert [each["event"] for each in events] == ["exchange_not_removed"]
@@ -695,10 +698,7 @@ def test_what_can_not_be_removed_is_told_as_that_and_the_run_lies_at_the_url(
 def test_logs_that_can_not_be_fetched_keep_no_run_from_being_kept(
     machines: Machines, ended: Callable[[], RunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: Any) -> None:
-        raise HomeStorageError("away")
-
-    monkeypatch.setattr(Area, "get", away)
+    monkeypatch.setattr(Area, "get", away(HomeStorageError))
     with capture_logs() as events:
         ended()
     assert events == []

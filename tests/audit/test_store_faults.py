@@ -98,9 +98,7 @@ def _small(new_box: Callable[[str], Box]) -> Box:
 @pytest.fixture
 def small(_small: Box) -> Box:
     """A damaged sandbox with a few memories, as if no run had ever been."""
-    _small.revive()
-    _small.set_back()
-    return _small
+    return _small.renewed()
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,7 @@ def _box() -> Iterator[Box]:
 @pytest.fixture
 def box(_box: Box) -> Iterator[Box]:
     """The sandbox; its database and its stores are as they were before, whatever a test did."""
-    _box.revive()
-    _box.set_back()
+    _box.renewed()
     canister = Canister.of(_box)
     yield _box
     canister.set_back(_box)

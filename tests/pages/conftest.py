@@ -14,7 +14,7 @@ from shell import Page, Shell
 
 from sandbox import supervisor
 from sandbox.directory import SandboxDirectory
-from tests.audit.conftest import new_box, prefect_url  # noqa: F401
+from tests.audit.conftest import home, new_box, prefect_url  # noqa: F401
 from tests.pages.not_here import NOT_HERE
 from tests.pages.shown import ROOT, every
 
@@ -72,10 +72,10 @@ def new_shell(source: Path, tmp_path: Path) -> Iterator[Callable[[Path], Shell]]
     ours = set(settings_variables())
     kept = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith(OTHERS)}
     search = f"{source / '.venv' / 'bin'}{os.pathsep}{kept['PATH']}"
-    home = tmp_path / "user"
-    home.mkdir()
+    user = tmp_path / "user"
+    user.mkdir()
     quiet = {"NO_COLOR": "1", "BROWSER": "true", "DO_NOT_TRACK": "1",
-             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "HOME": str(home),
+             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "HOME": str(user),
              "PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_WORKER_QUERY_SECONDS": "1"}  # fmt: skip
     shells: list[Shell] = []
 
@@ -103,11 +103,4 @@ def _shared(new_box: Callable[[str], Box]) -> Box:  # noqa: F811
 @pytest.fixture
 def box(_shared: Box) -> Box:
     """A sandbox with a little damage; its ledger is as if no run had ever been."""
-    _shared.revive()
-    _shared.set_back()
-    return _shared
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+    return _shared.renewed()

@@ -1,4 +1,4 @@
-"""What tests of stores share: the blob stand-in, one for each module, and retries without waits."""
+"""What tests of stores share: both stand-ins, one for each module, and retries without waits."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 import stamina
 from blob_process import BlobProcess
+from icp_process import IcpProcess
 
 from tasks.stores.blob import BlobStore
 
@@ -34,3 +35,16 @@ def blobs(running_blobs: BlobProcess) -> BlobProcess:
 async def store(blobs: BlobProcess) -> AsyncIterator[BlobStore]:
     async with blobs.store() as store:
         yield store
+
+
+@pytest.fixture(scope="module")
+def running_icp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IcpProcess]:
+    process = IcpProcess(tmp_path_factory.mktemp("icp"))
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def icp(running_icp: IcpProcess) -> IcpProcess:
+    running_icp.clear()
+    return running_icp

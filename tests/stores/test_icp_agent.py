@@ -56,19 +56,6 @@ from tasks.stores.icp.transport import MAX_ANSWER_BYTES, Transport
 CANISTER = principal_bytes(CANISTER_ID)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IcpProcess]:
-    process = IcpProcess(tmp_path_factory.mktemp("icp"))
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def icp(server: IcpProcess) -> IcpProcess:
-    server.clear()
-    return server
-
-
 @pytest.fixture(autouse=True)
 def impatient() -> Iterator[None]:
     with stamina.set_testing(True, attempts=3):

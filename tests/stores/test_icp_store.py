@@ -44,19 +44,6 @@ from tasks.stores.protocol import ListingReport, Store
 CHUNK = 1_500_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IcpProcess]:
-    process = IcpProcess(tmp_path_factory.mktemp("icp"))
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def icp(server: IcpProcess) -> IcpProcess:
-    server.clear()
-    return server
-
-
 @pytest.fixture
 async def store(icp: IcpProcess) -> AsyncIterator[IcpStore]:
     opened = icp.store()

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,13 +23,6 @@ from tasks.stores.icp.written import Described
 
 CHUNK = 1_500_000
 SIZES = [0, 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17]
-
-
-@pytest.fixture(scope="module")
-def running_icp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IcpProcess]:
-    process = IcpProcess(tmp_path_factory.mktemp("icp"))
-    yield process
-    process.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,6 @@ NAMES = [
     "root",
     "z/y/x/1",
 ]
-
-
-@pytest.fixture(scope="module")
-def canister(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IcpProcess]:
-    process = IcpProcess(tmp_path_factory.mktemp("icp"))
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def icp(canister: IcpProcess) -> IcpProcess:
-    canister.clear()
-    return canister
 
 
 @pytest.fixture

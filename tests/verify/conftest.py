@@ -34,9 +34,7 @@ def _box() -> Iterator[Box]:
 @pytest.fixture
 def box(_box: Box) -> Box:
     """The sandbox; what a test changes in the stores it puts back itself."""
-    _box.revive()
-    _box.set_back()
-    return _box
+    return _box.renewed()
 
 
 @pytest.fixture
