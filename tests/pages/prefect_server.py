@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import stamina
 from shell import SECONDS
 
 OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+ANSWER_SECONDS = 60  # a machine with more to do than it can is no failure
 
 
 def free_port() -> int:
@@ -16,6 +18,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _ask_again(error: Exception) -> bool:
+    """Whether the server wants to be asked again, as Prefect's own clients do.
+
+    It answers 503 while another request holds the lock of its SQLite database, and has then done
+    nothing (``prefect.server.api.server.is_client_retryable_exception``).
+    """
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 503
 
 
 class PrefectServer:
@@ -31,10 +42,15 @@ class PrefectServer:
             return False
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}/{path}").raise_for_status().json()
+        return self._answer("GET", path)
 
     def post(self, path: str, **body: Any) -> Any:
-        return httpx.post(f"{self.url}/{path}", json=body).raise_for_status().json()
+        return self._answer("POST", path, json=body)
+
+    @stamina.retry(on=_ask_again, attempts=20, timeout=SECONDS)
+    def _answer(self, method: str, path: str, **request: Any) -> Any:
+        answer = httpx.request(method, f"{self.url}/{path}", timeout=ANSWER_SECONDS, **request)
+        return answer.raise_for_status().json()
 
     def has_worker(self, pool: str) -> bool:
         workers = self.post(f"work_pools/{pool}/workers/filter")
