@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from checks.errors import HomeStorageError
 from tasks import exchanged
@@ -47,6 +49,17 @@ class Handed:
 
     outcome: Any
     marks: Mapping[str, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the run's own process makes known: the facts of stages, and objects that hold files."""
+
+    done: Mapping[str, Mapping[str, Any]]
+    files: Files
+
+
+_MARK, _OFFER = TypeAdapter(Mark), TypeAdapter(Offer)
 
 
 class Transfers:
@@ -177,7 +190,7 @@ class OwnSide(Transfers):
     def begin(self) -> None:
         """Makes known what is done already, before any task is given away."""
         done = self._directory.done_stages()
-        self.area.write(f"{self._attempt}/offers/{_BEGUN}.json", {"done": done})
+        self._make_known(_BEGUN, Offer(done, files={}))
         for stage in done:
             self.offer(stage)
 
@@ -185,8 +198,7 @@ class OwnSide(Transfers):
         """Makes known what workers may need of a stage that is done; once is enough."""
         patterns = exchanged.offered(stage)
         if patterns and stage not in self._offered:
-            files = self.put(patterns)
-            self.area.write(f"{self._attempt}/offers/{stage}.json", {"files": files})
+            self._make_known(stage, Offer({}, self.put(patterns)))
             self._offered.add(stage)
 
     def received(self, outcomes: Sequence[Any]) -> list[Any]:
@@ -230,14 +242,19 @@ class OwnSide(Transfers):
         item = self.object_of(path)
         return item is not None and self.area.copied(item, target)
 
+    def _make_known(self, name: str, offer: Offer) -> None:
+        self.area.write(f"{self._attempt}/offers/{name}.json", asdict(offer))
+
     def _marks_of(self, stages: str) -> dict[str, Mark]:
         """By stage, the marks in a directory of the storage, as far as they are a worker's."""
         suffix = ".json"
         names = [name for name in self.area.names(stages) if name.endswith(suffix)]
-        found = {name.removesuffix(suffix): self.area.read(f"{stages}/{name}") for name in names}
-        marks = {stage: _mark(document) for stage, document in found.items() if document}
+        marks = {
+            name.removesuffix(suffix): self.area.read(f"{stages}/{name}", _MARK) for name in names
+        }
         return {
-            stage: mark for stage, mark in marks.items() if exchanged.makes(stage, mark.files)
+            stage: mark for stage, mark in marks.items()
+            if mark is not None and exchanged.makes(stage, mark.files)
         }  # fmt: skip
 
     def _is_listed(self, stage: str | None, marks: Mapping[str, Mark]) -> bool:
@@ -272,14 +289,14 @@ class WorkerSide(Transfers):
         """``kept``: whether what was written to ``directory`` is still there."""
         super().__init__(home, directory, attempt)
         self._kept = kept
-        self._documents: dict[str, dict[str, Any]] = {}
+        self._offers: dict[str, Offer] = {}
         self._marks: dict[str, Mark] = {}
         self._reading = Lock()
         self._logged = 0
 
     def begun(self) -> Mapping[str, Mapping[str, Any]]:
         """The facts of the stages that were done before this attempt began."""
-        return dict(self._document(_BEGUN)["done"])
+        return self._offer(_BEGUN).done
 
     def done(self, stage: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The facts of a stage, which ``do`` does unless it is done: also by another worker.
@@ -290,7 +307,7 @@ class WorkerSide(Transfers):
         before = self.begun().get(stage)
         if before is not None:
             return dict(before)
-        mark = self._marks.get(stage) or self._marked(stage)
+        mark = self._marks.get(stage) or self.area.read(self._mark_of(stage), _MARK)
         if mark is None:
             self._fetch_needed(stage)
             mark = Mark(without_secrets(do()), self.put(exchanged.made(stage)))
@@ -299,8 +316,7 @@ class WorkerSide(Transfers):
                 raise self.area.over()
             if lost is not None:
                 raise HomeStorageError(f"{lost}, which {stage} makes, is not there after it")
-            document = {"facts": mark.facts, "files": mark.files}
-            self.area.write(f"{self._attempt}/stages/{stage}.json", document)
+            self.area.write(self._mark_of(stage), asdict(mark))
         self._marks[stage] = mark
         _in_task.get()[stage] = mark
         return dict(mark.facts)
@@ -320,37 +336,26 @@ class WorkerSide(Transfers):
 
     def _fetch_needed(self, stage: str) -> None:
         for made_known, patterns in exchanged.needed(stage).items():
-            files = exchanged.chosen(
-                _files(self._document(made_known)), patterns, self.area.lacking
-            )
+            files = exchanged.chosen(self._offer(made_known).files, patterns, self.area.lacking)
             self.fetch(files)
             self.remove_others(patterns, files)
         if exchanged.is_share(stage):
             self.fetch(self._portions(stage))
 
-    def _document(self, name: str) -> dict[str, Any]:
+    def _offer(self, name: str) -> Offer:
         """What the run's own process has made known under a name; it stays as it is."""
         with self._reading:
-            if name not in self._documents:
+            if name not in self._offers:
                 path = f"{self._attempt}/offers/{name}.json"
-                found = self.area.read(path)
+                found = self.area.read(path, _OFFER)
                 if found is None:
                     raise self.area.lacking(path)
-                self._documents[name] = found
-            return self._documents[name]
+                self._offers[name] = found
+            return self._offers[name]
 
-    def _marked(self, stage: str) -> Mark | None:
-        """The mark of who did a stage in this attempt, and was lost before anybody knew."""
-        found = self.area.read(f"{self._attempt}/stages/{stage}.json")
-        return None if found is None else _mark(found)
-
-
-def _mark(document: Mapping[str, Any]) -> Mark:
-    return Mark(document["facts"], _files(document))
-
-
-def _files(document: Mapping[str, Any]) -> Files:
-    return {name: (item, size) for name, (item, size) in document["files"].items()}
+    def _mark_of(self, stage: str) -> str:
+        """Where the mark of a stage is, whoever did it in this attempt."""
+        return f"{self._attempt}/stages/{stage}.json"
 
 
 _sides: dict[Path, Transfers] = {}

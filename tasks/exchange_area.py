@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from checks.errors import HomeStorageError
 from checks.run import new_run_id
@@ -22,6 +24,7 @@ from tasks.run_directory import is_run_id
 #: What a run that nobody can resume any more has left is removed after.
 KEPT = timedelta(days=7)
 _TOP = "exchange"
+Document = TypeVar("Document")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -68,11 +71,14 @@ class Area:
         with self._asking():
             self._system.pipe_file(self._target(name), json.dumps(document).encode())
 
-    def read(self, name: str) -> dict[str, Any] | None:
-        """A document; None where there is none."""
+    def read(self, name: str, form: TypeAdapter[Document]) -> Document | None:
+        """A document; None where there is none of this form: half of one is as good as none."""
         with self._asking():
             text = read_if_there(self._system, f"{self._top}/{name}")
-            return None if text is None else dict(json.loads(text))
+        try:
+            return None if text is None else form.validate_json(text)
+        except ValidationError:
+            return None
 
     def names(self, directory: str) -> list[str]:
         """What a directory holds by now, in order; nothing where there is none."""
@@ -91,7 +97,7 @@ class Area:
     def lacking(self, name: str) -> HomeStorageError:
         """The error where the storage does not show what was put there."""
         return HomeStorageError(
-            f"EDGEKEEPER_HOME: its storage does not show {name}, which was put there: it has to "
+            f"EDGEKEEPER_HOME: its storage does not show {name} as it was put there: it has to "
             f"show a new object to everybody as soon as it is put. Then resume {self._run_id}"
         )
 

@@ -1,6 +1,8 @@
-"""The nightly audit as the program runs it: a Prefect flow, its tasks side by side."""
+"""Flows as the program runs them: by Prefect, their tasks side by side."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -42,18 +44,25 @@ class _Announced:
         return self._before(self._task.map)(*values)
 
 
-def through_prefect(
-    url: str, settings: Settings, *, before: Mapping[str, Hook], **parameters: Any
-) -> Audited:
-    """The flow, run against the Prefect server at ``url``; ``before`` as ``audited`` takes it.
-
-    Its pages are written too. The breaker's limit is 100 %: damage on purpose would trip it.
-    """
+@contextmanager
+def prefect_with(url: str, settings: Settings, module: ModuleType) -> Iterator[pytest.MonkeyPatch]:
+    """Has the flow of a module run against the Prefect server at ``url``, with these settings."""
     with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
         patch.setenv("PREFECT_API_URL", url)
         patch.setattr(server, "_begun", [])  # whatever server another test has begun
-        for module in (engine, task_runners, audits):
-            patch.setattr(module, "load_settings", lambda: settings)
+        for each in (engine, task_runners, module):
+            patch.setattr(each, "load_settings", lambda: settings)
+        yield patch
+
+
+def through_prefect(
+    url: str, settings: Settings, *, before: Mapping[str, Hook], **parameters: Any
+) -> Audited:
+    """The nightly audit; ``before`` as ``audited`` takes it.
+
+    Its pages are written too. The breaker's limit is 100 %: damage on purpose would trip it.
+    """
+    with prefect_with(url, settings, audits) as patch:
         for stage, hook in before.items():
             name = _FIRST[stage]
             patch.setattr(audits, name, _Announced(getattr(audits, name), hook))

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from cluster_audits import WORKERS, Audits, Killer
 from damaged_sandbox import Box
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect_audit import prefect_with
 from s3_storage import BUCKET, SECRET, Storage
 
 from checks.errors import HomeStorageError
 from checks.model import RunStatus
 from checks.run import RunRecord
-from flows import backfill, clusters, engine, task_runners
+from flows import backfill, clusters, engine
 from tasks import partitions, run_directory
 from tasks.examination import FAILURE
 from tasks.exchange_area import Area
@@ -195,14 +195,8 @@ def test_a_back_fill_makes_the_edges_that_one_machine_makes(
         box.sql("TRUNCATE storage_edges")
         settings = box.settings(home, EDGEKEEPER_TASK_RUNNER=runner)
         settings = settings.model_copy(update={"home": str(url)})
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            temporary_settings({PREFECT_API_URL: prefect_url}),
-        ):
-            patch.setenv("PREFECT_API_URL", prefect_url)
+        with prefect_with(prefect_url, settings, backfill) as patch:
             patch.setattr(partitions, "ROWS_PER_PARTITION", 250)
-            for module in (engine, task_runners, backfill):
-                patch.setattr(module, "load_settings", lambda settings=settings: settings)
             record = engine.run_flow(backfill.backfill, hash_content=True)
         edges = sorted((*row[:8], *row[10:11]) for row in box.edges(physical=False).values())
         made.append((edges, record["limits"], record["coverage"], record["legacy"]))

@@ -373,6 +373,33 @@ def test_what_is_no_workers_is_not_taken_from_the_storage(
         own.received([Handed(1, {stage: Mark({}, {name: ("files/foreign", None)})})])
 
 
+BROKEN = ("", "{", "[]", '{"facts": {}}', '{"facts": {}, "files": {"x": "y"}}', "\\xff")
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_half_a_mark_is_none_and_its_stage_is_done_again(machines: Machines, text: str) -> None:
+    own = machines.own()
+    own.begin()
+    machines.worker("lost").does("list-vercel-blob", **{"part-00000": "a"})
+    system, root = fsspec.core.url_to_fs(machines.home)
+    (mark,) = [path for path in system.find(root) if "/stages/" in path]
+    system.pipe_file(mark, text.encode())
+    machines.own("second").adopt()
+    assert machines.directory.done_stage("list-vercel-blob") is None
+    handed = machines.worker("next").does("list-vercel-blob", **{"part-00000": "b"})
+    assert own.received([handed]) == ["next"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_half_of_what_is_made_known_ends_the_task(machines: Machines, text: str) -> None:
+    machines.own().begin()
+    system, root = fsspec.core.url_to_fs(machines.home)
+    (begun,) = [path for path in system.find(root) if path.endswith("/begun.json")]
+    system.pipe_file(begun, text.replace("files", "done").encode())
+    with pytest.raises(HomeStorageError, match=r"begun\.json as it was put there.*Then resume"):
+        machines.worker("a").side.begun()
+
+
 def away(error: type[Exception]) -> Callable[..., None]:
     """What raises that whatever it is asked."""
 
