@@ -4,8 +4,8 @@ A row lies in partition ``key_lo % partitions``, so that equal keys of two direc
 number of partitions meet in files of the same number.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_PARTITION = 250_000
-#: Rows that wait in memory until they are written, those of all partitions together; and how many
-#: of one are worth writing at once.
-_BUFFERED_ROWS, _FEWEST_ROWS = 131_072, 1_024
+#: Files that are written side by side. With more of them each gets its rows in pieces so small that
+#: writing them, and keeping account of them, takes more than spreading the rows twice.
+FAN_OUT = 32
+#: What waits in memory until it is written, for all partitions together.
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 131_072, 2**26
 #: As small as snappy, and read in half the time.
 _COMPRESSION = "lz4"
 #: Few values, often repeated: worth a dictionary in the file.
@@ -95,6 +97,11 @@ def whole(path: Path) -> Iterator[Path]:
 class PartitionWriter:
     """Spreads tables of one schema over the files of a directory; memory stays flat.
 
+    Where there are more partitions than files are worth having open, whole ranges of them are
+    spread first, into Arrow streams, and each range is then spread again: the passes of a hash join
+    in parts (Kitsuregawa et al., "Application of Hash to Data Base Machine and Its Architecture",
+    1983; DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984).
+
     Every partition gets its file, also an empty one. A file has its final name only once it is
     whole: what was left by a killed run can't be taken for a listing. Who writes to the same
     directory later takes the files of who did before, finished or not: whoever was thought dead and
@@ -105,38 +112,13 @@ class PartitionWriter:
         directory.mkdir(parents=True, exist_ok=True)
         for left in [*directory.glob("part-*.parquet"), *directory.glob("part-*.unfinished")]:
             left.unlink(missing_ok=True)
-        self._directory = directory
+        self._directory, self._schema, self._partitions = directory, schema, partitions
         self._own = token_hex(4)
-        self._schema = schema
-        self._buffers: list[list[Any]] = [[] for _ in range(partitions)]
-        self._rows = [0] * partitions
-        self._most = max(_FEWEST_ROWS, _BUFFERED_ROWS // partitions)
-        dictionary = [name for name in DICTIONARY if name in schema.names]
-        self._writers = [
-            pq.ParquetWriter(
-                self._unfinished(number),
-                schema,
-                use_dictionary=dictionary,
-                compression=_COMPRESSION,
-            )
-            for number in range(partitions)
-        ]
+        self._first = self._over(range(partitions))
 
     def write(self, table: Any) -> None:
         """Adds rows: a pyarrow table with the columns of the schema."""
-        table = table.select(self._schema.names).cast(self._schema)
-        if len(self._writers) == 1:
-            self._add(0, table)
-            return
-        part = table.column("key_lo").to_numpy() % np.uint64(len(self._writers))
-        order = np.argsort(part, kind="stable")
-        ordered = table.take(pa.array(order))
-        ends = np.searchsorted(part[order], np.arange(len(self._writers)), side="right")
-        start = 0
-        for number, end in enumerate(ends):
-            if end > start:
-                self._add(number, ordered.slice(start, end - start))
-            start = end
+        self._first.write(table.select(self._schema.names).cast(self._schema))
 
     def __enter__(self) -> Self:
         return self
@@ -147,26 +129,110 @@ class PartitionWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, writer in enumerate(self._writers):
+        try:
+            self._first.close(keep=kind is None)
             if kind is None:
-                self._flush(number)
-            writer.close()
-            unfinished = self._unfinished(number)
-            if kind is None:
-                unfinished.rename(partition_path(self._directory, number))
-            else:
-                unfinished.unlink(missing_ok=True)
+                self._finish(self._first)
+        finally:
+            for left in self._directory.glob(f"part-*.{self._own}.unfinished"):
+                left.unlink(missing_ok=True)
 
-    def _unfinished(self, number: int) -> Path:
-        return self._directory / f"part-{number:05d}.{self._own}.unfinished"
+    def _finish(self, spread: "_Spread") -> None:
+        """Gives partitions their final names, and spreads ranges of them again."""
+        for partitions in spread.ranges:
+            path = self._unfinished(partitions)
+            if len(partitions) == 1:
+                path.rename(partition_path(self._directory, partitions[0]))
+                continue
+            again = self._over(partitions)
+            try:
+                with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+                    for batch in stream:
+                        again.write(pa.Table.from_batches([batch]))
+            except BaseException:
+                again.close(keep=False)
+                raise
+            again.close()
+            path.unlink()
+            self._finish(again)
 
-    def _add(self, number: int, table: Any) -> None:
-        self._buffers[number].append(table)
-        self._rows[number] += table.num_rows
-        if self._rows[number] >= self._most:
-            self._flush(number)
+    def _over(self, partitions: range) -> "_Spread":
+        return _Spread(partitions, self._partitions, self._open)
 
-    def _flush(self, number: int) -> None:
-        if self._rows[number]:
-            self._writers[number].write_table(pa.concat_tables(self._buffers[number]))
-        self._buffers[number], self._rows[number] = [], 0
+    def _open(self, partitions: range, files: ExitStack) -> Any:
+        """What writes tables: to the file of a partition, or to a stream for a range of them."""
+        path = str(self._unfinished(partitions))
+        if len(partitions) > 1:
+            file = files.enter_context(pa.OSFile(path, "wb"))
+            options = pa.ipc.IpcWriteOptions(compression=_COMPRESSION)
+            return files.enter_context(pa.ipc.new_stream(file, self._schema, options=options))
+        dictionary = [name for name in DICTIONARY if name in self._schema.names]
+        return files.enter_context(
+            pq.ParquetWriter(
+                path, self._schema, use_dictionary=dictionary, compression=_COMPRESSION
+            )
+        )
+
+    def _unfinished(self, partitions: range) -> Path:
+        last = "" if len(partitions) == 1 else f"-{partitions[-1]:05d}"
+        return self._directory / f"part-{partitions[0]:05d}{last}.{self._own}.unfinished"
+
+
+class _Spread:
+    """One pass over rows: each goes to the file of the range in which its partition is.
+
+    Rows wait until so many are there that each file gets a piece that is worth writing.
+    """
+
+    def __init__(
+        self, partitions: range, of: int, open_file: Callable[[range, ExitStack], Any]
+    ) -> None:
+        """Opens the files.
+
+        Args:
+            partitions: to which the rows belong.
+            of: how many partitions there are in all.
+            open_file: gives what writes the tables of a range, and is closed with the stack.
+        """
+        self._width = -(-len(partitions) // FAN_OUT)
+        starts = range(0, len(partitions), self._width)
+        self.ranges = [partitions[start : start + self._width] for start in starts]
+        self._start, self._of = partitions[0], of
+        self._waiting: list[Any] = []
+        self._rows = self._bytes = 0
+        with ExitStack() as files:
+            self._files = [open_file(each, files) for each in self.ranges]
+            self._opened = files.pop_all()
+
+    def write(self, table: Any) -> None:
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        self._bytes += table.nbytes
+        if self._rows >= _ROWS_AT_ONCE or self._bytes >= _BYTES_AT_ONCE:
+            self._flush()
+
+    def close(self, *, keep: bool = True) -> None:
+        """Closes the files; ``keep``: with what waits in them."""
+        with self._opened:
+            if keep:
+                self._flush()
+
+    def _flush(self) -> None:
+        table = pa.concat_tables(self._waiting) if self._rows else None
+        self._waiting, self._rows, self._bytes = [], 0, 0
+        if table is None:
+            return
+        if len(self._files) == 1:
+            self._files[0].write_table(table)
+            return
+        partition = table.column("key_lo").to_numpy() % np.uint64(self._of)
+        # Small integers: numpy sorts them by their digits, in linear time.
+        place = ((partition - np.uint64(self._start)) // np.uint64(self._width)).astype(np.uint16)
+        order = np.argsort(place, kind="stable")
+        table = table.take(pa.array(order))
+        ends = np.searchsorted(place[order], np.arange(len(self._files)), side="right")
+        start = 0
+        for file, end in zip(self._files, ends.tolist(), strict=True):
+            if end > start:
+                file.write_table(table.slice(start, end - start))
+            start = end
