@@ -18,6 +18,8 @@ from tasks.stores.blob import listing
 
 #: So few rows to a partition that there are more partitions than workers.
 ROWS = 100
+#: So few files at once that more partitions take several passes.
+FAN_OUT = 3
 WORKERS = 2
 
 
@@ -43,6 +45,7 @@ class Audits:
             settings = settings.model_copy(update={"home": home})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(partitions, "ROWS_PER_PARTITION", self._rows)
+            patch.setattr(partitions, "FAN_OUT", FAN_OUT)
             patch.setattr(listing, "FEWEST_PAGES", 0)
             patch.setattr(listing, "PAGES_PER_FOLDER", 0)
             audited = through_prefect(
