@@ -35,10 +35,14 @@ def audits(_shared: Box, prefect_url: str, tmp_path_factory: pytest.TempPathFact
 def dask() -> Iterator[Any]:
     """A Dask cluster: its scheduler in this process, each worker in one of its own."""
     distributed = pytest.importorskip("distributed", reason="edgekeeper[dask] is not installed")
+    config = pytest.importorskip("dask.config", reason="edgekeeper[dask] is not installed")
     pytest.importorskip("prefect_dask", reason="edgekeeper[dask] is not installed")
-    with distributed.LocalCluster(
-        n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as cluster:
+    with (
+        config.set(task_runners.LOST_WORKERS_RETURN),
+        distributed.LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+    ):
         yield cluster
 
 

@@ -16,7 +16,7 @@ from s3_storage import BUCKET, SECRET, Storage
 from checks.errors import HomeStorageError
 from checks.model import RunStatus
 from checks.run import RunRecord
-from flows import backfill, clusters, engine
+from flows import backfill, clusters, engine, task_runners
 from tasks import partitions, run_directory
 from tasks.examination import FAILURE
 from tasks.exchange_area import Area
@@ -57,6 +57,7 @@ def cluster_of(storage: Storage, workers: dict[Path, int]) -> Iterator[Any]:
     ``workers``: the threads of each by its home directory.
     """
     distributed = pytest.importorskip("distributed", reason="edgekeeper[dask] is not installed")
+    config = pytest.importorskip("dask.config", reason="edgekeeper[dask] is not installed")
     pytest.importorskip("prefect_dask", reason="edgekeeper[dask] is not installed")
     here = {"host": "127.0.0.1"}
 
@@ -72,7 +73,10 @@ def cluster_of(storage: Storage, workers: dict[Path, int]) -> Iterator[Any]:
         "options": here | {"port": 0, "dashboard_address": "127.0.0.1:0"},
     }
     specs = {number: worker(*each) for number, each in enumerate(workers.items())}
-    with distributed.SpecCluster(specs, scheduler, silence_logs=50) as cluster:
+    with (
+        config.set(task_runners.LOST_WORKERS_RETURN),
+        distributed.SpecCluster(specs, scheduler, silence_logs=50) as cluster,
+    ):
         yield cluster
 
 
