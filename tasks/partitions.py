@@ -4,6 +4,7 @@ A row lies in partition ``key_lo % partitions``, so that equal keys of two direc
 number of partitions meet in files of the same number.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ _ROWS_AT_ONCE, _BYTES_AT_ONCE = 131_072, 2**26
 _COMPRESSION = "lz4"
 #: Few values, often repeated: worth a dictionary in the file.
 DICTIONARY = ("memory_type", "artifact", "backend", "sync_state", "source", "capsule_id", "kind")
+
+_NAME = re.compile(r"part-(?P<number>[0-9]+)(?:-.+)?\.parquet")
 
 
 def partitions_for(rows: int) -> int:
@@ -48,8 +51,17 @@ def read_partition(directory: Path, partition: int, columns: Sequence[str] | Non
 
 
 def partition_files(directory: Path) -> list[Path]:
-    """The files of all partitions, in order."""
-    return sorted(directory.glob("part-*.parquet"))
+    """The files of all partitions, in the order of their numbers; what has no number is none."""
+    files = (path for path in directory.glob("part-*.parquet") if _NAME.fullmatch(path.name))
+    return sorted(files, key=lambda path: (partition_number(path), path.name))
+
+
+def partition_number(path: Path) -> int:
+    """The number in a file's name, of five digits or more. Raises ValueError where it has none."""
+    found = _NAME.fullmatch(path.name)
+    if found is None:
+        raise ValueError(f"{path.name} is no name of a partition's file")
+    return int(found["number"])
 
 
 def rows_in(directory: Path, partitions: int) -> int | None:

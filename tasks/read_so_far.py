@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from tasks import verification
 from tasks.audit import AuditRun
-from tasks.partitions import partition_files, partition_path, whole
+from tasks.partitions import partition_files, partition_number, partition_path, whole
 from tasks.resolve import Workspace
 from tasks.run_directory import private_directory
 from tasks.verification_history import record
@@ -29,13 +29,12 @@ from tasks.verification_history import record
 #: What names a replica.
 REPLICA = ["key_hi", "key_lo", "memory_type", "backend"]
 _FACTS = b"edgekeeper"
-_DIGITS = slice(5, 10)
 
 
 def next_number(workspace: Workspace) -> int:
-    """The number of the next portion: names with higher ones come later in their order."""
-    numbers = (int(path.name[_DIGITS]) for path in partition_files(workspace.read))
-    return max(numbers, default=-1) + 1
+    """The number of the next portion: those with higher ones come later in their order."""
+    files = partition_files(workspace.read)
+    return partition_number(files[-1]) + 1 if files else 0
 
 
 def began_before(seconds: float) -> datetime:
@@ -99,7 +98,7 @@ class Portions:
         share: str | None = None,
         first: int = 0,
     ) -> None:
-        """Writes nothing yet.
+        """Writes nothing yet; what is there already has lower numbers.
 
         Args:
             run: of which it is read.
@@ -112,9 +111,9 @@ class Portions:
         self._workspace = workspace
         self._began = began
         self._share = share
-        self._first = first
         self._writing = Lock()
         private_directory(workspace.read)
+        self._next = max(first, next_number(workspace))
 
     async def keep(self, reading: verification.Reading, rows: list[dict[str, Any]]) -> None:
         """Keeps a portion in the database and beside the run."""
@@ -138,8 +137,11 @@ class Portions:
                 self._run.put_portion(self._share, portion)
 
     def _path(self) -> Path:
-        number = max(self._first, next_number(self._workspace))
-        path = partition_path(self._workspace.read, number)
-        if self._share is None:
-            return path
-        return path.with_stem(f"{path.stem}-{self._share}-{token_hex(4)}")
+        """Where the next portion goes: no file is there."""
+        while True:
+            path = partition_path(self._workspace.read, self._next)
+            self._next += 1
+            if self._share is not None:
+                return path.with_stem(f"{path.stem}-{self._share}-{token_hex(4)}")
+            if not path.exists():  # whoever was thought dead and goes on replaces nothing
+                return path
