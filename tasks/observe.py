@@ -181,8 +181,18 @@ def without_doubtful_listings(
 class OpenStores:
     """The stores that a run may ask object by object, opened for one event loop."""
 
-    def __init__(self, run: AuditRun, seen: Seen, *, sharing: int = 1) -> None:
-        """``sharing``: so many tasks ask them at the same time, see ``open_store``."""
+    def __init__(
+        self, run: AuditRun, seen: Seen, *, sharing: int = 1, one_of_many: bool = False
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            run: whose stores they are.
+            seen: which of them can be asked.
+            sharing: so many tasks ask them at the same time, see ``open_store``.
+            one_of_many: the attempt at the run opens them for each of many parts, and what one of
+                them has just found out about capsules is not asked again for the next.
+        """
         usable = (StoreState.COMPLETE, StoreState.INCOMPLETE)
         self._run = run
         self._backends = [
@@ -191,14 +201,16 @@ class OpenStores:
         ]  # fmt: skip
         self._capsules = seen.facts["capsules"]
         self._sharing = sharing
+        self._attempt = run.attempt if one_of_many else None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> dict[Backend, Store]:
         stores: dict[Backend, Store] = {}
         for backend in self._backends:
             stores[backend] = open_store(
-                backend, self._run.settings, known_capsules=self._capsules, sharing=self._sharing
-            )
+                backend, self._run.settings,
+                known_capsules=self._capsules, sharing=self._sharing, attempt=self._attempt,
+            )  # fmt: skip
             self._stack.push_async_callback(stores[backend].aclose)
         return stores
 
@@ -218,7 +230,7 @@ def conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
 
 async def _conclude(run: AuditRun, partition: int, seen: Seen) -> comparison.Concluded:
     sharing = min(run.abreast, int(seen.facts["partitions"]))
-    async with OpenStores(run, seen, sharing=sharing) as stores:
+    async with OpenStores(run, seen, sharing=sharing, one_of_many=True) as stores:
         return await comparison.conclude(
             run.workspace(seen.facts["partitions"]), partition,
             view_of(run, seen.facts, seen.reports),

@@ -6,8 +6,9 @@ metadata) and its original asset. :meth:`IcpStore.look_up_memory` and
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from functools import partial
+from time import monotonic
 from typing import Any
 
 from checks.errors import (
@@ -34,12 +35,11 @@ from tasks.stores.icp.memory import (
     moment,
     row_of,
 )
+from tasks.stores.icp.readability import Proofs, proofs_of
 from tasks.stores.icp.reading import Digests, hash_blob
 from tasks.stores.icp.transport import Transport
 from tasks.stores.protocol import HashedObject, ListingReport, Observation, Shard, Sink, emptied
 
-#: How long a capsule that could be read counts as readable.
-_READABLE_SECONDS = 60.0
 #: Chunks of one asset fetched at the same time, of 2 MB at most: many assets are read at once.
 _CHUNKS_AHEAD = 2
 
@@ -56,6 +56,7 @@ class IcpStore:
         in_flight: int = 10,
         known_capsules: Collection[str] = (),
         gone_capsules: Collection[str] = (),
+        proofs: Proofs | None = None,
     ) -> None:
         """Sends nothing yet.
 
@@ -66,20 +67,28 @@ class IcpStore:
                 identity can't see or read is unknown; without knowing of it nobody would miss it.
             gone_capsules: ids of those that a person knows to be gone for good. Where the canister
                 certifies it, they hold nothing.
+            proofs: which capsules could be read, where other stores of the same canister and
+                identity share that.
         """
         self.canister = canister
         self._in_flight = in_flight
         self._known_capsules = frozenset(known_capsules)
         self._gone_capsules = frozenset(gone_capsules)
-        self._readable_until: dict[str, float] = {}
+        self._proofs = proofs or Proofs()
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, known_capsules: Collection[str] = (), sharing: int = 1
+        cls,
+        settings: Settings,
+        *,
+        known_capsules: Collection[str] = (),
+        sharing: int = 1,
+        attempt: str | None = None,
     ) -> "IcpStore":
         """The store that the settings name. Raises SettingsError where they don't.
 
-        ``sharing``: so many processes have the requests in flight together.
+        ``sharing``: so many processes have the requests in flight together. ``attempt``: the stores
+        of one attempt at a run, which have the same settings, share which capsules could be read.
         """
         if settings.canister_id is None:
             raise SettingsError(missing("canister_id"))
@@ -102,6 +111,7 @@ class IcpStore:
             in_flight=in_flight,
             known_capsules=known_capsules,
             gone_capsules=settings.icp_gone_capsules,
+            proofs=None if attempt is None else proofs_of(attempt),
         )
 
     async def identity(self) -> str:
@@ -236,19 +246,31 @@ class IcpStore:
 
         Without a capsule the memory could be in any that the ledger knows.
         """
+        looked = monotonic()
         capsules = self._known_capsules if capsule_id is None else {capsule_id}
         if not capsules and not await self.canister.capsules():
             raise AccessRefusedError("this identity sees no capsule; check IC_IDENTITY_PEM")
-        for capsule in sorted(capsules):
-            if self._readable_until.get(capsule, 0.0) > time.monotonic():
-                continue
-            visible = await self.canister.memories_page(capsule, limit=1) is not None
-            if not visible and not await self._is_gone(capsule):
-                raise AccessRefusedError(
-                    f"this identity may not read capsule {capsule}, or it is gone: whether a "
-                    "memory in it is there is unknown; check IC_IDENTITY_PEM"
-                )
-            self._readable_until[capsule] = time.monotonic() + _READABLE_SECONDS
+        lacking = sorted(each for each in capsules if self._proofs.lacks(each, looked))
+        for start in range(0, len(lacking), self._in_flight):
+            outcomes = await asyncio.gather(
+                *(
+                    self._proofs.prove(each, looked, partial(self._read_any, each))
+                    for each in lacking[start : start + self._in_flight]
+                ),
+                return_exceptions=True,  # of several the first by id is told, whenever it came
+            )
+            for refused in outcomes:
+                if refused is not None:
+                    raise refused
+
+    async def _read_any(self, capsule_id: str) -> None:
+        """Raises AccessRefusedError where a capsule can't be read and is not known to be gone."""
+        visible = await self.canister.memories_page(capsule_id, limit=1) is not None
+        if not visible and not await self._is_gone(capsule_id):
+            raise AccessRefusedError(
+                f"this identity may not read capsule {capsule_id}, or it is gone: whether a "
+                "memory in it is there is unknown; check IC_IDENTITY_PEM"
+            )
 
     async def _is_gone(self, capsule_id: str) -> bool:
         """Whether a capsule is gone for good, as a person knows and the canister certifies."""
