@@ -321,9 +321,8 @@ async def named_now(
     address = run.settings.blob_address
     if address is None:
         return set()
-    directory = run.directory.path / "references" / "again"
     with run.connect() as conn:
-        named = await asyncio.to_thread(still_named, conn, address, directory, candidates)
+        named = await asyncio.to_thread(still_named, conn, address, candidates)
     canister = stores.get(Backend.ICP)
     if isinstance(canister, IcpStore):
         workspace = run.workspace(seen.facts["partitions"])

@@ -1,7 +1,6 @@
 """Asking again what refers to an object: the app may have begun to while the stores were listed."""
 
 from collections.abc import Collection
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -13,37 +12,44 @@ from tasks.blob_names import pathnames
 from tasks.copy_out import copy_tables
 from tasks.database import Connection, transaction
 from tasks.join_keys import memory_keys
-from tasks.partitions import read_partition
 from tasks.resolve import known_deleted
-from tasks.snapshot import read_blob_references, read_some
+from tasks.snapshot import _REFERENCES, _references, read_some
 
 _EDGE_LOCATIONS = pa.schema(
     [("memory_id", pa.string()), ("memory_type", pa.string()), ("reference", pa.string())]
 )
 
 
-def still_named(
-    conn: Connection, address: BlobAddress, directory: Path, locations: Collection[str]
-) -> set[str]:
+def still_named(conn: Connection, address: BlobAddress, locations: Collection[str]) -> set[str]:
     """Which of some pathnames Neon names now, as of one moment.
 
     Memories, thumbnails and users name one, and the edges of all memories but those that the ledger
-    knows to be deleted: what these still name has become an orphan.
+    knows to be deleted: what these still name has become an orphan. All of them are read, and none
+    kept but those asked for.
 
     Args:
         conn: a connection that is not in a transaction.
         address: which URLs are the blob store's.
-        directory: for what is read on the way.
         locations: pathnames.
     """
     wanted = set(locations)
     with transaction(conn, snapshot=True, statement_timeout="60min"):
         tables = find_app_tables(conn)
-        read_blob_references(conn, address, directory, 1, tables)
-        named_by_edges = _named_by_edges(conn, tables, address, wanted)
-    named = read_partition(directory, 0, ["location"])["location"]
-    asked = pa.array(sorted(wanted), named.type)
-    return named_by_edges | set(named.filter(pc.is_in(named, value_set=asked)).to_pylist())
+        named = _named_by_rows(conn, tables, address, wanted)
+        return named | _named_by_edges(conn, tables, address, wanted)
+
+
+def _named_by_rows(
+    conn: Connection, tables: AppTables, address: BlobAddress, wanted: set[str]
+) -> set[str]:
+    """Which of some pathnames a memory, its thumbnail or a user names."""
+    asked = pa.array(sorted(wanted), pa.string())
+    found: set[str] = set()
+    for select in tables.reference_queries():
+        for table in copy_tables(conn, select, _REFERENCES):
+            named = _references(address, table)["location"]
+            found.update(named.filter(pc.is_in(named, value_set=asked)).to_pylist())
+    return found
 
 
 def _named_by_edges(
