@@ -37,6 +37,9 @@ CONNECT_ATTEMPTS = 5
 IDLE_TIMEOUT = "60s"
 #: One that only reads locks nobody out, and writes much to disk between two tables.
 _READING_IDLE_TIMEOUT = "10min"
+#: For a statement that reads a whole table. A hundred million memories have 400 million edges: they
+#: come in 40 minutes where Postgres and the network have nothing else to do.
+READ_TIMEOUT = "6h"
 _WRONG_PASSWORD = re.compile(
     r"password authentication failed|role .* does not exist|no password supplied"
     r"|no pg_hba\.conf entry|not permitted to log in",

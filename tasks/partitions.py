@@ -120,12 +120,23 @@ class PartitionWriter:
     goes on writing there fails at its end.
     """
 
-    def __init__(self, directory: Path, schema: Any, partitions: int) -> None:
+    def __init__(
+        self, directory: Path, schema: Any, partitions: int, later: ExitStack | None = None
+    ) -> None:
+        """Takes the directory over.
+
+        Args:
+            directory: made where missing.
+            schema: of the tables, a pyarrow schema with the column ``key_lo``.
+            partitions: how many.
+            later: all passes but the first are made when this ends, and files get their final names
+                then: the rows may come out of a transaction, which must not lie idle so long.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         for left in [*directory.glob("part-*.parquet"), *directory.glob("part-*.unfinished")]:
             left.unlink(missing_ok=True)
         self._directory, self._schema, self._partitions = directory, schema, partitions
-        self._own = token_hex(4)
+        self._own, self._later = token_hex(4), later
         self._first = self._over(range(partitions))
 
     def write(self, table: Any) -> None:
@@ -143,6 +154,17 @@ class PartitionWriter:
     ) -> None:
         try:
             self._first.close(keep=kind is None)
+        except BaseException as failure:
+            self._complete(type(failure))
+            raise
+        if kind is None and self._later is not None:
+            self._later.push(self._complete)
+        else:
+            self._complete(kind)
+
+    def _complete(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Does what remains after the first pass, or removes what was written."""
+        try:
             if kind is None:
                 self._finish(self._first)
         finally:

@@ -7,6 +7,7 @@ transaction ends before any other store is listed.
 import json
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from checks.normal import BlobAddress, LocationProblem, is_uuid
 from tasks.app_tables import AppTables, find_app_tables
 from tasks.blob_names import pathnames
 from tasks.copy_out import copy_table, copy_tables
-from tasks.database import Connection, transaction
+from tasks.database import READ_TIMEOUT, Connection, transaction
 from tasks.join_keys import text_keys, unkeyed, with_memory_keys
 from tasks.missing_tables import edges_by_type, unknown_types
 from tasks.partitions import PartitionWriter, partitions_for
@@ -32,7 +33,6 @@ LEDGER_DIRECTORY = "ledger"
 NEON_DIRECTORY = "inventory/neon-db"
 REFERENCES_DIRECTORY = "references/neon"
 ITEMS_DIRECTORY = "gallery-items"
-_READ_TIMEOUT = "60min"
 _REREAD_BATCH = 20_000
 #: Of a memory that is stored forever, as most are: its metadata and its asset, each in two stores.
 _EDGES_PER_MEMORY = 4
@@ -99,19 +99,23 @@ def take_snapshot(
 
     Raises SchemaError where there is no ledger, and StoreError where the reading breaks off.
     """
-    with transaction(conn, snapshot=True, statement_timeout=_READ_TIMEOUT):
+    with (
+        ExitStack() as later,
+        transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT),
+    ):
         tables = find_app_tables(conn)
         statistics = edge_statistics(conn, tables)
         if partitions is None:
             partitions = partitions_for(_rows_expected(conn, tables, statistics))
-        edges = read_ledger(conn, directory / LEDGER_DIRECTORY, partitions, tables)
+        edges = read_ledger(conn, directory / LEDGER_DIRECTORY, partitions, tables, later)
         neon = read_memories(
-            conn, directory / NEON_DIRECTORY, partitions, hash_notes=hash_notes, tables=tables
-        )
+            conn, directory / NEON_DIRECTORY, partitions,
+            hash_notes=hash_notes, tables=tables, later=later,
+        )  # fmt: skip
         references = read_blob_references(
-            conn, address, directory / REFERENCES_DIRECTORY, partitions, tables
+            conn, address, directory / REFERENCES_DIRECTORY, partitions, tables, later
         )
-        read_items(conn, directory / ITEMS_DIRECTORY, partitions, tables)
+        read_items(conn, directory / ITEMS_DIRECTORY, partitions, tables, later)
     return Snapshot(directory, partitions, edges, references, neon, tables, statistics)
 
 
@@ -132,16 +136,20 @@ def _rows_expected(
 
 
 def read_ledger(
-    conn: Connection, directory: Path, partitions: int, tables: AppTables | None = None
+    conn: Connection,
+    directory: Path,
+    partitions: int,
+    tables: AppTables | None = None,
+    later: ExitStack | None = None,
 ) -> int:
     """Spools every edge, partitioned by memory key; returns how many there are.
 
     Shape: the columns of ``checks.columns.LEDGER``. ``conn`` is in a transaction made by
-    :func:`tasks.database.transaction`.
+    :func:`tasks.database.transaction`; ``later``: see :class:`tasks.partitions.PartitionWriter`.
     """
     tables = tables or find_app_tables(conn)
     edges = 0
-    with PartitionWriter(directory, LEDGER, partitions) as writer:
+    with PartitionWriter(directory, LEDGER, partitions, later) as writer:
         for table in copy_tables(conn, tables.ledger_query(), unkeyed(LEDGER)):
             writer.write(with_memory_keys(table, LEDGER))
             edges += table.num_rows
@@ -155,6 +163,7 @@ def read_memories(
     *,
     hash_notes: bool,
     tables: AppTables | None = None,
+    later: ExitStack | None = None,
 ) -> ListingReport:
     """Spools the rows of all memory tables, partitioned by memory key, and says how it went.
 
@@ -165,7 +174,7 @@ def read_memories(
     tables = tables or find_app_tables(conn)
     started = time.monotonic()
     report = ListingReport(StoreState.COMPLETE)
-    with PartitionWriter(directory, NEON_INVENTORY, partitions) as writer:
+    with PartitionWriter(directory, NEON_INVENTORY, partitions, later) as writer:
         for memory_type in tables.memories:
             select = tables.inventory_query(memory_type, hash_notes=hash_notes)
             for table in copy_tables(conn, select, unkeyed(NEON_INVENTORY)):
@@ -184,6 +193,7 @@ def read_blob_references(
     directory: Path,
     partitions: int,
     tables: AppTables | None = None,
+    later: ExitStack | None = None,
 ) -> int:
     """Spools what the app's rows name in the blob store, partitioned by the pathname's key.
 
@@ -193,7 +203,7 @@ def read_blob_references(
     """
     tables = tables or find_app_tables(conn)
     written = 0
-    with PartitionWriter(directory, BLOB_REFERENCES, partitions) as writer:
+    with PartitionWriter(directory, BLOB_REFERENCES, partitions, later) as writer:
         if address is None:
             return 0
         for select in tables.reference_queries():
@@ -214,7 +224,7 @@ def reread(
         memories: pairs of memory id and memory type. A pair that has no row has none in the result.
         hash_notes: whether Postgres hashes the notes' texts.
     """
-    with transaction(conn, snapshot=True, statement_timeout=_READ_TIMEOUT):
+    with transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT):
         tables = find_app_tables(conn)
         ledger, rows = read_some(conn, tables, memories, hash_notes=hash_notes)
     return Reread(ledger.to_pandas(), rows.to_pandas())

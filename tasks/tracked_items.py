@@ -1,5 +1,6 @@
 """Which items of Neon's galleries the ledger knows: spooled with the snapshot, joined later."""
 
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,24 @@ from tasks.resolve import Workspace
 _KEY = ["key_hi", "key_lo", "memory_type"]
 
 
-def read_items(conn: Connection, directory: Path, partitions: int, tables: AppTables) -> None:
+def read_items(
+    conn: Connection,
+    directory: Path,
+    partitions: int,
+    tables: AppTables,
+    later: ExitStack | None = None,
+) -> None:
     """Spools every item of every gallery (columns ``GALLERY_ITEMS``), partitioned by memory key.
 
     Where the table of items is not there or can't be read whole, nothing is spooled: an empty spool
     would say that there are no items. ``conn`` is in a transaction made by
-    :func:`tasks.database.transaction`.
+    :func:`tasks.database.transaction`; ``later``: see :class:`tasks.partitions.PartitionWriter`.
     """
     items = tables.gallery_items
     if items is None or not items.whole:
         return
     select = query("queries/collection", "every_item", **item_columns(items))
-    with PartitionWriter(directory, GALLERY_ITEMS, partitions) as writer:
+    with PartitionWriter(directory, GALLERY_ITEMS, partitions, later) as writer:
         for table in copy_tables(conn, select, unkeyed(GALLERY_ITEMS)):
             writer.write(with_memory_keys(table, GALLERY_ITEMS))
 

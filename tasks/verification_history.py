@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from tasks.copy_out import copy_tables
-from tasks.database import Connection, transaction
+from tasks.database import READ_TIMEOUT, Connection, transaction
 from tasks.join_keys import unkeyed, with_memory_keys
 from tasks.partitions import PartitionWriter
 from tasks.queries import query
@@ -54,7 +54,7 @@ def spool_readings(
         statement = query("queries/verification", "readings_of", ids=ids)
     with (
         PartitionWriter(directory, READINGS, partitions) as writer,
-        transaction(conn, snapshot=True),
+        transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT),
     ):
         for table in copy_tables(conn, statement, unkeyed(READINGS)):
             writer.write(with_memory_keys(table, READINGS))

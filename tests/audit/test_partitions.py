@@ -1,5 +1,6 @@
 """Spreading rows over partitions: every row in its file, whatever their number and sizes."""
 
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -106,6 +107,24 @@ def test_what_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         break_off()
     assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("in_passes")
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_to_be_done_later_is_done_then_or_never(tmp_path: Path, *, fails: bool) -> None:
+    def fill() -> None:
+        with ExitStack() as later:
+            for name in "ab":
+                with PartitionWriter(tmp_path / name, SCHEMA, 7, later) as writer:
+                    writer.write(table(list(range(7))))
+                assert partition_files(tmp_path / name) == []
+            if fails:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
+        fill()
+    left = [] if fails else whole(7)
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (left, left)
 
 
 @pytest.mark.usefixtures("in_passes")

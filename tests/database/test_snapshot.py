@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from psycopg.pq import TransactionStatus
 
 from checks.columns import BLOB_REFERENCES, LEDGER, NEON_INVENTORY
 from checks.errors import SchemaError
@@ -20,6 +21,7 @@ from checks.normal import (
     key_of_text,
     leading_segment,
 )
+from tasks import partitions
 from tasks.blob_names import icp_memory_id_column, leading_segments, pathnames
 from tasks.database import Connection, connect
 from tasks.join_keys import canonical_uuids, memory_keys
@@ -93,6 +95,25 @@ def test_all_of_a_snapshot_is_one_moment(
 
     monkeypatch.setattr(module, "read_ledger", and_then_the_app_writes)
     assert take_snapshot(conn, tmp_path, 2, address=ADDRESS).neon.objects == 350
+
+
+def test_the_passes_after_the_first_are_made_when_the_transaction_has_ended(
+    conn: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would lie idle meanwhile, and Postgres ends those that do so for long."""
+    fill(conn)
+    finish, states = partitions.PartitionWriter._complete, []
+
+    def noted(self: Any, *failed: Any) -> None:
+        states.append(conn.info.transaction_status)
+        finish(self, *failed)
+
+    monkeypatch.setattr(partitions, "FAN_OUT", 3)
+    monkeypatch.setattr(partitions.PartitionWriter, "_complete", noted)
+    snapshot = take_snapshot(conn, tmp_path, 10, address=ADDRESS)
+    assert states == [TransactionStatus.IDLE] * len(states)
+    assert len(states) >= 3
+    assert len(rows(snapshot, "ledger")) == snapshot.edges > 0
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/St_Johns"])
