@@ -18,9 +18,6 @@ from tasks.settings import Settings, load_settings
 THREADS = 8
 #: How long a scheduler may take to answer.
 ANSWER_SECONDS = 20
-#: For a cluster of this machine's: a worker that died is else given up, for good, where the next
-#: is not there within 15 s (``distributed.deploy.spec``). On a busy machine that takes longer.
-LOST_WORKERS_RETURN = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
 #: Ray asks nobody home, and says nothing on a terminal.
 _OF_DASK = re.compile(r"distributed\b|prefect\.task_runner\.dask")
 _QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
@@ -63,7 +60,6 @@ def task_runner(settings: Settings) -> TaskRunner[Any]:
 
 def _dask(address: str) -> TaskRunner[Any]:
     """A cluster whose scheduler is at ``address``, or one of this machine's cores."""
-    import dask  # noqa: PLC0415 - an extra
     from prefect_dask import DaskTaskRunner  # noqa: PLC0415 - an extra
 
     for name in filter(_OF_DASK.match, logging.root.manager.loggerDict):
@@ -71,9 +67,23 @@ def _dask(address: str) -> TaskRunner[Any]:
     client = {"timeout": ANSWER_SECONDS}
     if address:
         return cast("TaskRunner[Any]", DaskTaskRunner(address=address, client_kwargs=client))
-    dask.config.set(LOST_WORKERS_RETURN)
+    keep_lost_workers()
     own = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
     return cast("TaskRunner[Any]", DaskTaskRunner(cluster_kwargs=own, client_kwargs=client))
+
+
+def keep_lost_workers() -> None:
+    """Has a cluster of this machine's wait ten minutes until a worker that died is replaced.
+
+    Dask gives it up, for good, where the next is not there within 15 s
+    (``distributed.deploy.spec``), and on a busy machine a process takes longer. What a person has
+    set for that stays.
+    """
+    import dask  # noqa: PLC0415 - an extra
+    import distributed  # noqa: F401, PLC0415 - which has defaults of its own
+
+    deploy = {"lost-worker-timeout": "10 minutes"}
+    dask.config.update_defaults({"distributed": {"deploy": deploy}})
 
 
 def _ray(address: str) -> TaskRunner[Any]:

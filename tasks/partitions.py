@@ -137,7 +137,11 @@ class PartitionWriter:
             left.unlink(missing_ok=True)
         self._directory, self._schema, self._partitions = directory, schema, partitions
         self._own, self._later = token_hex(4), later
-        self._first = self._over(range(partitions))
+        try:
+            self._first = self._over(range(partitions))
+        except BaseException:
+            self._remove_unfinished()
+            raise
 
     def write(self, table: Any) -> None:
         """Adds rows: a pyarrow table with the columns of the schema."""
@@ -168,8 +172,11 @@ class PartitionWriter:
             if kind is None:
                 self._finish(self._first)
         finally:
-            for left in self._directory.glob(f"part-*.{self._own}.unfinished"):
-                left.unlink(missing_ok=True)
+            self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        for left in self._directory.glob(f"part-*.{self._own}.unfinished"):
+            left.unlink(missing_ok=True)
 
     def _finish(self, spread: "_Spread") -> None:
         """Gives partitions their final names, and spreads ranges of them again."""

@@ -158,7 +158,7 @@ class RunDirectory:
                 f"{self.findings_parquet} can't be read: {_first_line(error)}"
             ) from error
 
-    def mark_done(self, stage: str, **facts: Any) -> None:
+    def mark_done(self, stage: str, /, **facts: Any) -> None:
         """Notes that ``stage`` is done, with what a resumed run needs to know of it (JSON).
 
         A stage name is lower-case letters, digits, dots, dashes and underscores. One process at a
@@ -167,7 +167,7 @@ class RunDirectory:
         done = self._checkpointed() | {_stage_name(stage): without_secrets(facts)}
         write_text(self.checkpoint, json.dumps(done, indent=2) + "\n")
 
-    def mark_done_apart(self, stage: str, **facts: Any) -> None:
+    def mark_done_apart(self, stage: str, /, **facts: Any) -> None:
         """The same for any other process: no two of them write one file."""
         path = private_directory(self.stages) / f"{_stage_name(stage)}.json"
         write_text(path, json.dumps(without_secrets(facts), indent=2) + "\n")

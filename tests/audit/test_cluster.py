@@ -22,6 +22,7 @@ from tasks import fitness, log, run_directory, workers
 from tasks.audit import AuditOptions, AuditRun
 from tasks.examination import FAILURE, OK
 from tasks.run_directory import RunDirectory
+from tasks.settings import Settings
 
 pytestmark = pytest.mark.timeout(900)  # each test takes less than a minute on an idle machine
 
@@ -35,15 +36,26 @@ def audits(_shared: Box, prefect_url: str, tmp_path_factory: pytest.TempPathFact
 def dask() -> Iterator[Any]:
     """A Dask cluster: its scheduler in this process, each worker in one of its own."""
     distributed = pytest.importorskip("distributed", reason="edgekeeper[dask] is not installed")
-    config = pytest.importorskip("dask.config", reason="edgekeeper[dask] is not installed")
     pytest.importorskip("prefect_dask", reason="edgekeeper[dask] is not installed")
-    with (
-        config.set(task_runners.LOST_WORKERS_RETURN),
-        distributed.LocalCluster(
-            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-    ):
+    task_runners.keep_lost_workers()
+    with distributed.LocalCluster(
+        n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
         yield cluster
+
+
+def test_a_worker_of_our_own_cluster_has_time_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = pytest.importorskip("dask.config", reason="edgekeeper[dask] is not installed")
+    name, deploy = "distributed.deploy.lost-worker-timeout", {"lost-worker-timeout": "15s"}
+    monkeypatch.setattr(config, "defaults", [{"distributed": {"deploy": deploy}}])
+    with config.set({name: "15s"}):
+        task_runners.task_runner(Settings.model_construct(task_runner="dask"))
+        assert config.get(name) == "10 minutes"
+    with config.set({name: "20s"}):
+        task_runners.task_runner(Settings.model_construct(task_runner="dask"))
+        assert config.get(name) == "20s"
 
 
 @pytest.fixture

@@ -57,7 +57,6 @@ def cluster_of(storage: Storage, workers: dict[Path, int]) -> Iterator[Any]:
     ``workers``: the threads of each by its home directory.
     """
     distributed = pytest.importorskip("distributed", reason="edgekeeper[dask] is not installed")
-    config = pytest.importorskip("dask.config", reason="edgekeeper[dask] is not installed")
     pytest.importorskip("prefect_dask", reason="edgekeeper[dask] is not installed")
     here = {"host": "127.0.0.1"}
 
@@ -73,10 +72,8 @@ def cluster_of(storage: Storage, workers: dict[Path, int]) -> Iterator[Any]:
         "options": here | {"port": 0, "dashboard_address": "127.0.0.1:0"},
     }
     specs = {number: worker(*each) for number, each in enumerate(workers.items())}
-    with (
-        config.set(task_runners.LOST_WORKERS_RETURN),
-        distributed.SpecCluster(specs, scheduler, silence_logs=50) as cluster,
-    ):
+    task_runners.keep_lost_workers()
+    with distributed.SpecCluster(specs, scheduler, silence_logs=50) as cluster:
         yield cluster
 
 

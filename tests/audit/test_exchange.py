@@ -373,29 +373,47 @@ def test_what_is_no_workers_is_not_taken_from_the_storage(
         own.received([Handed(1, {stage: Mark({}, {name: ("files/foreign", None)})})])
 
 
-BROKEN = ("", "{", "[]", '{"facts": {}}', '{"facts": {}, "files": {"x": "y"}}', "\\xff")
+BROKEN = (b"", b"{", b"[]", b'{"facts": {}}', b'{"facts": {}, "files": {"x": "y"}}', b"\xff")
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_half_a_mark_is_none_and_its_stage_is_done_again(machines: Machines, text: str) -> None:
+def test_half_a_mark_is_none_and_its_stage_is_done_again(machines: Machines, text: bytes) -> None:
     own = machines.own()
     own.begin()
     machines.worker("lost").does("list-vercel-blob", **{"part-00000": "a"})
     system, root = fsspec.core.url_to_fs(machines.home)
     (mark,) = [path for path in system.find(root) if "/stages/" in path]
-    system.pipe_file(mark, text.encode())
+    system.pipe_file(mark, text)
     machines.own("second").adopt()
     assert machines.directory.done_stage("list-vercel-blob") is None
     handed = machines.worker("next").does("list-vercel-blob", **{"part-00000": "b"})
     assert own.received([handed]) == ["next"]
 
 
+def test_what_a_stage_says_of_itself_comes_as_it_is(machines: Machines) -> None:
+    """Also what can't be written as UTF-8, and what is named like what it is noted with."""
+    facts = {
+        "stage": "list",
+        "self": 1.5,
+        "odd": "\udcff\x00",
+        "large": 2**70,
+        "none": [None, True],
+    }
+    machines.own().begin()
+    lost = machines.worker("lost")
+    write(lost.directory, f"{LISTING}/part-00000.parquet", "rows")
+    with in_task():
+        lost.side.done("list-vercel-blob", lambda: dict(facts))
+    machines.own("second").adopt()
+    assert machines.directory.done_stage("list-vercel-blob") == facts
+
+
 @pytest.mark.parametrize("text", BROKEN)
-def test_half_of_what_is_made_known_ends_the_task(machines: Machines, text: str) -> None:
+def test_half_of_what_is_made_known_ends_the_task(machines: Machines, text: bytes) -> None:
     machines.own().begin()
     system, root = fsspec.core.url_to_fs(machines.home)
     (begun,) = [path for path in system.find(root) if path.endswith("/begun.json")]
-    system.pipe_file(begun, text.replace("files", "done").encode())
+    system.pipe_file(begun, text.replace(b"files", b"done"))
     with pytest.raises(HomeStorageError, match=r"begun\.json as it was put there.*Then resume"):
         machines.worker("a").side.begun()
 

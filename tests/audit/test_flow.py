@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -44,13 +45,15 @@ def test_an_audit_that_fails_while_comparing_ends_after_the_galleries(
     sound: Box, home: Path, prefect_url: str
 ) -> None:
     """What is under way would else write to the directory of a run that is over."""
-    settings, over = sound.settings(home), []
+    settings, failed, over = sound.settings(home), Event(), []
 
     def slowly(run: audit.AuditRun, _seen: Any) -> None:
-        time.sleep(1)
+        failed.wait()
+        time.sleep(0.5)
         over.append(run.directory.run_json.exists())
 
     def fail(*_: object) -> None:
+        failed.set()
         raise StoreUnreachableError("it went away")
 
     with prefect_with(prefect_url, settings, audits) as patch:
