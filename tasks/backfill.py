@@ -24,17 +24,27 @@ from tasks.app_tables import AppTables, find_app_tables
 from tasks.blob_names import pathnames
 from tasks.database import Connector, translated
 from tasks.edge_writer import BATCH, EDGE, EdgeWriter, Told, in_order
-from tasks.join_keys import text_keys
+from tasks.join_keys import canonical_uuids, text_keys
 from tasks.lease import Fence
 from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition
 
 _KEY = ["key_hi", "key_lo"]
 _MEMORY = ["row_id", "memory_id", "memory_type"]
-#: What the second pass needs of a memory whose URL names a blob.
+#: Of one asset's bytes, null where they were not read; ``read_size`` in bytes.
+_READING = [("outcome", pa.string()), ("sha256", pa.string()), ("read_size", pa.int64())]
+_READ_OF = ["canonical_id", "memory_type", "backend"]
+#: What the second pass needs of a memory whose URL names a blob, and of that blob's bytes.
 _NAMED = pa.schema(
     [("key_hi", pa.uint64()), ("key_lo", pa.uint64())]
     + [(name, pa.string()) for name in (*_MEMORY, "location")]
     + [("on_icp", pa.bool_()), ("young", pa.bool_())]
+    + _READING
+)
+#: What reading the bytes gave, by the keys of the memories' ids; ``outcome``: ``read`` or ``gone``.
+READ = pa.schema(
+    [("key_hi", pa.uint64()), ("key_lo", pa.uint64())]
+    + [(name, pa.string()) for name in ("memory_id", "memory_type", "backend")]
+    + _READING
 )
 #: Assets that were promised by their row's URL and that no store holds.
 LOST = ["memory_id", "memory_type", "location"]
@@ -53,9 +63,8 @@ class Inventories:
         address: which URLs are the blob store's own.
         blob_complete: whether the listing of the blob store proves absence.
         icp_complete: whether it is known of every memory whether the canister holds it.
-        hashes: what reading the bytes gave, with the columns ``memory_id``, ``memory_type``,
-            ``backend``, ``outcome`` (``read`` or ``gone``), ``sha256`` and ``read_size`` (bytes);
-            a frame or None.
+        hashes: ``READ``, with as many partitions as ``neon``, what counts before what does not;
+            None where nothing was read.
         look_up: asks the blob store about files that its listing lacks; None: it is believed.
         grace_after: rows written later than this may still be waiting for their file.
     """
@@ -66,7 +75,7 @@ class Inventories:
     address: BlobAddress | None = None
     blob_complete: bool = False
     icp_complete: bool = False
-    hashes: pd.DataFrame | None = None
+    hashes: Path | None = None
     look_up: LookUp | None = None
     grace_after: datetime | None = None
 
@@ -147,10 +156,13 @@ def _fill_by_memory(
         for number in range(len(partition_files(inventories.neon))):
             rows = _memories(inventories, number, tables, report)
             on_icp = _icp_edges(rows, inventories, number, report)
-            edges = pd.concat([_memory_edges(rows), on_icp])
-            writer.write(f"memories/{number}", _to_write(edges, inventories))
+            read = _read(inventories, number)
+            edges = _with_readings(pd.concat([_memory_edges(rows), on_icp]), read)
+            writer.write(f"memories/{number}", _to_write(edges))
             if inventories.address is not None:
-                _name_blobs(rows, on_icp, inventories, named, report)
+                found = _name_blobs(rows, on_icp, inventories, report)
+                found = _with_readings(found.assign(backend=Backend.BLOB.value), read)
+                named.write(pa.Table.from_pandas(found[_NAMED.names], _NAMED, preserve_index=False))
 
 
 def _fill_by_file(
@@ -161,7 +173,7 @@ def _fill_by_file(
         return
     lost = []
     for number in range(len(partition_files(inventories.blob))):
-        edges = _to_write(_blob_edges(inventories, work, number, report), inventories)
+        edges = _to_write(_blob_edges(inventories, work, number, report))
         writer.write(f"blobs/{number}", edges)
         lost.append(_lost(edges, inventories))
     report.lost = pd.concat(lost, ignore_index=True)
@@ -228,10 +240,9 @@ def _name_blobs(
     rows: pd.DataFrame,
     on_icp: pd.DataFrame,
     inventories: Inventories,
-    named: PartitionWriter,
     report: BackfillReport,
-) -> None:
-    """Spreads the rows by the pathnames that their URLs name; notes those that name none."""
+) -> pd.DataFrame:
+    """The rows by the pathnames that their URLs name; notes those that name none."""
     assert inventories.address is not None  # noqa: S101 - only called with one
     rows = rows[rows["memory_type"] != MemoryType.NOTE.value]
     urls = rows["url"].astype(object).where(rows["url"].notna(), None)
@@ -244,11 +255,10 @@ def _name_blobs(
     held = on_icp.loc[on_icp["artifact"] == Artifact.ASSET.value, "memory_id"]
     since = inventories.grace_after
     young = usable["written_at"] > pd.Timestamp(since) if since else False
-    frame = usable[_MEMORY].assign(
+    return usable[_MEMORY].assign(
         location=locations, key_hi=high, key_lo=low,
         on_icp=usable["memory_id"].isin(held), young=young,
     )  # fmt: skip
-    named.write(pa.Table.from_pandas(frame[_NAMED.names], schema=_NAMED, preserve_index=False))
 
 
 def _note_urls(
@@ -311,32 +321,44 @@ def _lost(edges: pd.DataFrame, inventories: Inventories) -> pd.DataFrame:
     return edges[~edges["present"].astype(bool) & ~edges["on_icp"].astype(bool)][LOST]
 
 
-def _to_write(edges: pd.DataFrame, inventories: Inventories) -> pd.DataFrame:
+def _read(inventories: Inventories, number: int) -> pd.DataFrame | None:
+    """What reading gave of one partition's memories, once of each asset; None: nothing was read."""
+    if inventories.hashes is None:
+        return None
+    read = _frame(inventories.hashes, number).rename(columns={"memory_id": "canonical_id"})
+    return read[[*_READ_OF, *(name for name, _ in _READING)]].drop_duplicates(_READ_OF)
+
+
+def _with_readings(edges: pd.DataFrame, read: pd.DataFrame | None) -> pd.DataFrame:
+    """``edges`` with what reading the bytes gave of each one's memory in its store."""
+    if read is None or read.empty or edges.empty:
+        return edges.assign(**dict.fromkeys(name for name, _ in _READING))
+    # a ledger of texts holds an id as the app writes it
+    lower = edges["memory_id"].str.lower()
+    of_uuid = canonical_uuids(pa.array(lower, pa.string()))
+    edges = edges.assign(canonical_id=lower.where(of_uuid, edges["memory_id"]))
+    return edges.merge(read, on=_READ_OF, how="left")
+
+
+def _to_write(edges: pd.DataFrame) -> pd.DataFrame:
     """The edges in their order, corrected by what reading the bytes gave.
 
     Bytes that were read count, not what a listing or an uploader said of them. A blob that was
     gone is marked so; of an asset that the canister only claims to have no edge is made.
     """
-    extra = [name for name in ("on_icp", "young") if name in edges]
-    edges = in_order(edges.reindex(columns=["memory_type", *EDGE, *extra]))
-    hashes = inventories.hashes
-    if hashes is None or hashes.empty or edges.empty:
+    kept = [name for name in (*dict(_READING), "on_icp", "young") if name in edges]
+    edges = in_order(edges.reindex(columns=["memory_type", *EDGE, *kept]))
+    if edges["outcome"].isna().all():
         return edges
-    key = ["canonical_id", "memory_type", "backend"]
-    known = hashes.rename(columns={"memory_id": "canonical_id"})
-    known = known[[*key, "outcome", "sha256", "read_size"]].drop_duplicates(key)
-    # a ledger of texts holds an id as the app writes it
-    edges = edges.assign(canonical_id=edges["memory_id"].str.lower())
-    merged = edges.merge(known, on=key, how="left")
-    assets = (merged["artifact"] == Artifact.ASSET.value) & merged["present"].astype(bool)
+    assets = (edges["artifact"] == Artifact.ASSET.value) & edges["present"].astype(bool)
     for column, read in (("content_hash", "sha256"), ("size_bytes", "read_size")):
-        better = merged[read].astype(object)
-        use = assets & (merged["outcome"] == "read") & better.notna()
-        merged[column] = better.where(use, merged[column].astype(object))
-    gone = assets & (merged["outcome"] == "gone")
-    merged.loc[gone, "present"] = False
-    merged.loc[gone, ["content_hash", "size_bytes", "last_synced_at"]] = None
-    return merged[~(gone & (merged["backend"] == Backend.ICP.value))]
+        better = edges[read].astype(object)
+        use = assets & (edges["outcome"] == "read") & better.notna()
+        edges[column] = better.where(use, edges[column].astype(object))
+    gone = assets & (edges["outcome"] == "gone")
+    edges.loc[gone, "present"] = False
+    edges.loc[gone, ["content_hash", "size_bytes", "last_synced_at"]] = None
+    return edges[~(gone & (edges["backend"] == Backend.ICP.value))]
 
 
 def _frame(directory: Path, number: int) -> pd.DataFrame:

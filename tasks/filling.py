@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from checks.describe import describe, plain_records
@@ -20,19 +22,19 @@ from checks.legacy import LEGACY, LegacyFact
 from checks.model import Artifact, Backend, StoreState
 from checks.run import FINDINGS, Coverage, Edges, LegacyRows, RunRecord, settled, with_findings
 from tasks.audit import AuditRun, usage_of
-from tasks.backfill import Inventories, backfill_edges
+from tasks.backfill import READ, Inventories, backfill_edges
 from tasks.confirm import CONCURRENCY, SAMPLE, SAMPLE_ABOVE
 from tasks.findings_history import record_findings
+from tasks.join_keys import unkeyed, with_memory_keys
 from tasks.lease import Fence
 from tasks.legacy_data import survey
 from tasks.observe import OpenStores, Seen
-from tasks.partitions import partition_files
+from tasks.partitions import PartitionWriter, partition_files
 from tasks.progress import advancing
 from tasks.publish import published, stages, stores_of, versions
+from tasks.resolve import Workspace
 from tasks.settings import masked
 from tasks.snapshot import count_edges
-
-_NULLABLE = {pa.int64(): pd.Int64Dtype()}
 
 
 def fill(run: AuditRun, seen: Seen, fence: Fence, batch: int) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def fill(run: AuditRun, seen: Seen, fence: Fence, batch: int) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         directory = run.directory.path / "filling"
-        inventories = _inventories(run, seen)
+        inventories = _inventories(run, seen, directory)
         report = backfill_edges(run.connect, fence, inventories, directory, batch=batch, told=told)
         with run.connect() as conn:
             legacy = report.legacy | survey(conn)
@@ -60,8 +62,8 @@ def fill(run: AuditRun, seen: Seen, fence: Fence, batch: int) -> dict[str, Any]:
     return run.stage("filled", work)
 
 
-def _inventories(run: AuditRun, seen: Seen) -> Inventories:
-    """What the run observed, as the back-fill takes it."""
+def _inventories(run: AuditRun, seen: Seen, directory: Path) -> Inventories:
+    """What the run observed, as the back-fill takes it; ``directory``: for what is made of it."""
     workspace = run.workspace(seen.facts["partitions"])
     reports = seen.reports
     blob, icp = (reports[backend].state for backend in (Backend.BLOB, Backend.ICP))
@@ -73,7 +75,7 @@ def _inventories(run: AuditRun, seen: Seen) -> Inventories:
         address=run.settings.blob_address,
         blob_complete=blob is StoreState.COMPLETE,
         icp_complete=icp is StoreState.COMPLETE and not reports[Backend.ICP].unknown_parts,
-        hashes=_hashes(workspace.hashes),
+        hashes=_hashes(workspace, directory / "hashes"),
         look_up=lambda locations: asyncio.run(_look_up(run, seen, locations)),
         grace_after=datetime.fromisoformat(seen.facts["at"]) - grace if grace else None,
     )
@@ -114,16 +116,17 @@ async def _look_up(run: AuditRun, seen: Seen, locations: Sequence[str]) -> dict[
     return answers
 
 
-def _hashes(directory: Any) -> pd.DataFrame | None:
-    """What was read in this run, as the back-fill takes it; None where nothing was."""
-    columns = ["memory_id", "memory_type", "backend", "outcome", "sha256", "read_size"]
-    tables = [pq.read_table(path, columns=columns) for path in partition_files(directory)]
-    frames = [table.to_pandas(types_mapper=_NULLABLE.get) for table in tables]
-    frames = [frame[frame["outcome"].isin(["read", "gone"])] for frame in frames]
-    if not any(len(frame) for frame in frames):
-        return None
-    together: pd.DataFrame = pd.concat(frames, ignore_index=True)
-    return together
+def _hashes(workspace: Workspace, into: Path) -> Path:
+    """Spools what was read in this run as the back-fill takes it.
+
+    In the run it lies by the memory that a copy belongs to, which need not have the copy's id.
+    """
+    with PartitionWriter(into, READ, workspace.partitions) as writer:
+        for path in partition_files(workspace.hashes):
+            table = pq.read_table(path, columns=unkeyed(READ).names, partitioning=None)
+            found = pc.is_in(table["outcome"], pa.array(["read", "gone"]))
+            writer.write(with_memory_keys(table.filter(found), READ))
+    return into
 
 
 def close(

@@ -14,12 +14,13 @@ import pytest
 
 from checks.columns import BLOB_INVENTORY, ICP_INVENTORY
 from checks.normal import BlobAddress
-from tasks.backfill import BackfillReport, Inventories, backfill_edges
+from tasks import backfill as filling
+from tasks.backfill import READ, BackfillReport, Inventories, backfill_edges
 from tasks.database import Connection, connect, connector
 from tasks.join_keys import memory_keys, text_keys
 from tasks.journal import revert_run
 from tasks.lease import Fence, acquire
-from tasks.partitions import PartitionWriter
+from tasks.partitions import PartitionWriter, read_partition
 from tasks.queries import query
 from tasks.schema import apply_schema
 from tasks.snapshot import NEON_DIRECTORY, take_snapshot
@@ -199,31 +200,38 @@ def test_without_other_stores_the_rows_alone_get_edges(
     assert edges(legacy) == {edge for edge in EXPECTED if edge[2] == "neon-db"}
 
 
+def read(directory: Path, *assets: dict[str, Any]) -> Path:
+    """What reading images on Blob gave, if nothing else is said; where it lies."""
+    plain = {"memory_type": "image", "backend": "vercel-blob", "outcome": "read"}
+    spool(directory / "hashes", READ, [plain | each for each in assets])
+    return directory / "hashes"
+
+
 def test_a_verified_hash_is_written_down(
     legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
-    seen = observe(legacy, tmp_path)
-    hashes = pd.DataFrame(
-        [{"memory_id": m, "memory_type": "image", "backend": "vercel-blob", "sha256": "ab" * 32,
-          "outcome": "read", "read_size": 7} for m in (IMAGE, GONE)]
-    )  # fmt: skip
-    known = replace(seen, hashes=hashes)
-    backfill(known, tmp_path / "work")
-    found = legacy.execute(
+    found = {"sha256": "ab" * 32, "read_size": 7}
+    hashes = read(
+        tmp_path,
+        *(found | {"memory_id": each} for each in (IMAGE, GONE)),
+        {"memory_id": IMAGE, "outcome": "gone"},  # said before, in the same place
+    )
+    backfill(replace(observe(legacy, tmp_path), hashes=hashes), tmp_path / "work")
+    hashed = legacy.execute(
         "SELECT memory_id::text, backend::text, size_bytes FROM storage_edges "
         "WHERE content_hash IS NOT NULL"
     )
-    assert set(found.fetchall()) == {(IMAGE, "vercel-blob", 7), (NOTE, "neon-db", 2)}
+    assert set(hashed.fetchall()) == {(IMAGE, "vercel-blob", 7), (NOTE, "neon-db", 2)}
 
 
 def test_bytes_that_were_gone_when_they_were_read_are_not_said_to_be_there(
     legacy: Connection, backfill: Backfill, tmp_path: Path
 ) -> None:
-    gone = pd.DataFrame(
-        [{"memory_id": IMAGE, "memory_type": "image", "backend": backend, "sha256": None,
-          "outcome": "gone", "read_size": None} for backend in ("vercel-blob", "icp-canister")]
-    )  # fmt: skip
-    known = replace(observe(legacy, tmp_path), hashes=gone)
+    gone = [
+        {"memory_id": IMAGE, "backend": backend, "outcome": "gone"}
+        for backend in ("vercel-blob", "icp-canister")
+    ]
+    known = replace(observe(legacy, tmp_path), hashes=read(tmp_path, *gone))
     backfill(known, tmp_path / "work")
     unsaid = {
         (IMAGE, "asset", "vercel-blob", True, "a ä.jpg", 5),
@@ -231,6 +239,34 @@ def test_bytes_that_were_gone_when_they_were_read_are_not_said_to_be_there(
     }
     absent = (IMAGE, "asset", "vercel-blob", False, "a ä.jpg", None)
     assert edges(legacy) == (EXPECTED - unsaid) | {absent}
+
+
+def test_what_was_read_is_looked_at_once_partition_by_partition(
+    legacy: Connection, backfill: Backfill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = read(tmp_path, {"memory_id": IMAGE, "sha256": "ab" * 32, "read_size": 7})
+    known = replace(observe(legacy, tmp_path), hashes=hashes)
+    looked_at = []
+
+    def noted(directory: Path, number: int) -> Any:
+        if directory == hashes:
+            looked_at.append(number)
+        return read_partition(directory, number)
+
+    monkeypatch.setattr(filling, "read_partition", noted)
+    backfill(known, tmp_path / "work")
+    assert looked_at == list(range(PARTITIONS))
+
+
+def test_of_two_ids_that_differ_in_case_and_are_no_uuids_each_has_what_was_read_of_it() -> None:
+    sizes = {"Foo": 1, "foo": 2, IMAGE: 3}
+    plain = {"memory_type": "image", "backend": "vercel-blob"}
+    edges = pd.DataFrame([plain | {"memory_id": each} for each in ("Foo", "foo", IMAGE.upper())])
+    read = pd.DataFrame(
+        [plain | {"canonical_id": each, "outcome": "read", "sha256": "", "read_size": size}
+         for each, size in sizes.items()]
+    )  # fmt: skip
+    assert filling._with_readings(edges, read)["read_size"].tolist() == [1, 2, 3]
 
 
 def test_a_memory_deleted_after_the_snapshot_gets_no_edge(
