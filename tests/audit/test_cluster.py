@@ -1,7 +1,9 @@
 """The nightly audit on clusters of two worker processes: what one machine finds, kills or not."""
 
+import os
 import pickle
 import platform
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +24,6 @@ from tasks import fitness, log, run_directory, workers
 from tasks.audit import AuditOptions, AuditRun
 from tasks.examination import FAILURE, OK
 from tasks.run_directory import RunDirectory
-from tasks.settings import Settings
 
 pytestmark = pytest.mark.timeout(900)  # each test takes less than a minute on an idle machine
 
@@ -44,18 +45,24 @@ def dask() -> Iterator[Any]:
         yield cluster
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [({}, "10 minutes"), ({"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "20s"}, "20s")],
+)
 def test_a_worker_of_our_own_cluster_has_time_to_come_back(
-    monkeypatch: pytest.MonkeyPatch,
+    own: dict[str, str], expected: str
 ) -> None:
-    config = pytest.importorskip("dask.config", reason="edgekeeper[dask] is not installed")
-    name, deploy = "distributed.deploy.lost-worker-timeout", {"lost-worker-timeout": "15s"}
-    monkeypatch.setattr(config, "defaults", [{"distributed": {"deploy": deploy}}])
-    with config.set({name: "15s"}):
-        task_runners.task_runner(Settings.model_construct(task_runner="dask"))
-        assert config.get(name) == "10 minutes"
-    with config.set({name: "20s"}):
-        task_runners.task_runner(Settings.model_construct(task_runner="dask"))
-        assert config.get(name) == "20s"
+    pytest.importorskip("prefect_dask", reason="edgekeeper[dask] is not installed")
+    script = (
+        "import dask; from flows import task_runners; from tasks.settings import Settings;"
+        "task_runners.task_runner(Settings.model_construct(task_runner='dask'));"
+        "print(dask.config.get('distributed.deploy.lost-worker-timeout'))"
+    )
+    typed = [sys.executable, "-c", script]
+    done = subprocess.run(
+        typed, env=os.environ | own, capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stdout.strip() == expected
 
 
 @pytest.fixture
