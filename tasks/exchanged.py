@@ -23,6 +23,7 @@ _LEDGER, _ROWS, _ITEMS = (
     f"gallery-items/{_ALL}",
 )
 _LISTED = {each: f"inventory/{each}/{_ALL}" for each in (Backend.BLOB, Backend.ICP)}
+_LEFT_OVER = f"seen/left-over-by-size/{_ALL}"
 _SNAPSHOT, _RESOLVED, _READ = "snapshot", "resolve", "verify"
 _TABLES: Mapping[str, Needs] = {
     "ledger": {_SNAPSHOT: [_LEDGER]},
@@ -55,7 +56,7 @@ def offered(stage: str) -> Sequence[str]:
         return [f"to-read/{_ALL}", f"shares/{stage}-*.npy"]
     own = {
         _SNAPSHOT: [_LEDGER, _ROWS, _ITEMS],
-        _RESOLVED: [f"seen/*/{_ALL}"],
+        _RESOLVED: [*(f"seen/{each}/{_ALL}" for each in _LISTED), _LEFT_OVER],
         _READ: [f"readings/{_ALL}", f"hashes/{_ALL}"],
     }
     return own.get(stage, made(stage) if lists_all(stage) else [])
@@ -74,7 +75,7 @@ def needed(stage: str) -> Needs:
         _SNAPSHOT: [f"ledger/{part}", f"inventory/{Backend.NEON}/{part}"],
         _RESOLVED: [
             *(f"seen/{each}/{part}" for each in _LISTED),
-            f"seen/left-over/{_ALL}",  # what is missing may be any of it, under another name
+            _LEFT_OVER,  # what is missing may be any of it, under another name
         ],
         _READ: [f"readings/{part}", f"hashes/{part}"],
     }

@@ -5,8 +5,9 @@ it is the same file. A size that is alike by chance costs one read.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,13 +19,39 @@ from checks.describe import plain_records
 from checks.errors import StoreError
 from checks.model import Artifact, Backend
 from checks.row_values import canonical_sha256
-from tasks.partitions import partition_path, whole
-from tasks.resolve import Workspace
+from tasks.partitions import (
+    PartitionWriter,
+    partition_files,
+    partition_path,
+    partitions_for,
+    read_partition,
+    whole,
+)
+from tasks.resolve import LEFT_OVER, Workspace
 from tasks.stores.protocol import Store
 
 #: How much is read of one partition's candidates; what is left over stays missing and orphaned.
 PROOF_BYTES = 1_000_000_000
 _COLUMNS = ["moved_to", "moved_version", "moved_written_at"]
+#: The key is the size.
+_BY_SIZE = pa.schema([("key_lo", pa.uint64()), *LEFT_OVER])
+
+
+def spread_by_size(workspace: Workspace, objects: int) -> None:
+    """Spools what nothing refers to once more, so that all of one size lies in one file.
+
+    For each partition with something missing a few files are read then, however much is left over.
+
+    Args:
+        workspace: its blobs have been matched.
+        objects: how many were left over.
+    """
+    sized = workspace.left_over_by_size
+    with PartitionWriter(sized, _BY_SIZE, partitions_for(objects)) as writer:
+        for partition in range(workspace.partitions):
+            table = read_partition(workspace.left_over, partition)
+            key = pc.fill_null(table["object_size"], 0).cast(pa.uint64(), safe=False)
+            writer.write(table.append_column("key_lo", key))
 
 
 async def recognise(
@@ -62,19 +89,22 @@ def _missing_files(findings: pd.DataFrame) -> pd.DataFrame:
 
 def _left_over(workspace: Workspace, view: View, sizes: Iterable[float]) -> pd.DataFrame:
     """What nothing refers to, is past its grace and has one of some sizes."""
-    wanted = pa.array([int(size) for size in sizes], pa.int64())
-    tables = map(pq.read_table, sorted(workspace.left_over.glob("part-*.parquet")))
-    frames = [
-        table.filter(pc.is_in(table["object_size"].cast(pa.int64()), wanted)).to_pandas()
-        for table in tables
-        if table.num_rows
-    ]
-    if not frames:
-        return pd.DataFrame()
-    free = pd.concat(frames, ignore_index=True)
+    wanted = sorted({int(size) for size in sizes})
+    found = list(_of_sizes(workspace.left_over_by_size, wanted))
+    free = pa.concat_tables(found).to_pandas()
     young = pd.to_datetime(free["object_written_at"], utc=True) > pd.Timestamp(view.grace_after)
     past: pd.DataFrame = free[~young].sort_values("object_location", ignore_index=True)
     return past
+
+
+def _of_sizes(directory: Path, sizes: list[int]) -> Iterator[Any]:
+    """The rows of some sizes, a table for each file that may have some."""
+    wanted = pa.array(sizes, pa.int64())
+    files = max(1, len(partition_files(directory)))
+    keys = {size % 2**64 for size in sizes}  # as casting to an unsigned one makes it
+    for partition in sorted({key % files for key in keys}):
+        table = read_partition(directory, partition, LEFT_OVER.names)
+        yield table.filter(pc.is_in(table["object_size"], value_set=wanted))
 
 
 async def _hashed(free: pd.DataFrame, store: Store) -> dict[str, list[int]]:

@@ -22,6 +22,7 @@ from tasks.audit import BACKFILL, AuditRun
 from tasks.claims import claimed_now
 from tasks.expectation import last_listings
 from tasks.listings import is_configured, report_of
+from tasks.moved import spread_by_size
 from tasks.partitions import read_partition
 from tasks.references import still_named
 from tasks.snapshot import take_snapshot
@@ -84,6 +85,7 @@ def resolve(run: AuditRun, facts: Mapping[str, Any]) -> matching.LeftOver:
         matching.expect(workspace, run.settings.blob_address)
         matching.match_replicas(workspace)
         found = matching.match_blobs(workspace)
+        spread_by_size(workspace, found.objects)
         return {"segments": sorted(found.segments), "objects": found.objects}
 
     result = run.stage("resolve", work)

@@ -54,7 +54,8 @@ _SEEN_BLOB = pa.schema(
      ("object_written_at", pa.timestamp("us", tz="UTC"))]
 )  # fmt: skip
 _SEEN_REPLICA = columns.ICP_INVENTORY.append(pa.field("owner_id", pa.string()))
-_LEFT_OVER = pa.schema(
+#: An object that nothing refers to.
+LEFT_OVER = pa.schema(
     [("object_location", pa.string()), ("object_size", pa.int64()),
      ("object_version", pa.string()), ("object_written_at", pa.timestamp("us", tz="UTC"))]
 )  # fmt: skip
@@ -101,8 +102,13 @@ class Workspace:
 
     @property
     def left_over(self) -> Path:
-        """Objects that nothing refers to."""
+        """Objects that nothing refers to, by pathname."""
         return self.directory / "seen" / "left-over"
+
+    @property
+    def left_over_by_size(self) -> Path:
+        """The same by their size, in as many partitions as they need."""
+        return self.directory / "seen" / "left-over-by-size"
 
     @property
     def readings(self) -> Path:
@@ -305,7 +311,7 @@ def match_blobs(workspace: Workspace) -> LeftOver:
             names = inventory["object_location"]
             referred = pc.is_in(names, _referred(workspace, partition, expected))
             result.segments |= leading_segments(names.filter(referred))
-            left_over = inventory.filter(pc.invert(referred)).select(_LEFT_OVER.names)
+            left_over = inventory.filter(pc.invert(referred)).select(LEFT_OVER.names)
             result.objects += len(left_over)
             matched = expected.drop_columns("location").to_pandas()
             matched = matched.merge(inventory.to_pandas(), "inner", _KEY)

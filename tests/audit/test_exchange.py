@@ -136,13 +136,13 @@ def test_a_worker_fetches_what_its_task_needs_and_nothing_twice(
 ) -> None:
     needed = {
         "snapshot": ["ledger", "inventory/neon-db"],
-        "resolve": ["seen/vercel-blob", "seen/icp-canister", "seen/left-over"],
+        "resolve": ["seen/vercel-blob", "seen/icp-canister", "seen/left-over-by-size"],
         "verify": ["readings", "hashes"],
     }
     own = machines.own()
     own.begin()
     for stage, directories in needed.items():
-        for name in (*directories, "references/neon", "expected/vercel-blob"):
+        for name in (*directories, "references/neon", "expected/vercel-blob", "seen/left-over"):
             for part in (0, 1):
                 machines.write(f"{name}/part-0000{part}.parquet")
         own.offer(stage)
@@ -151,7 +151,7 @@ def test_a_worker_fetches_what_its_task_needs_and_nothing_twice(
     assert [name for name in worker.files if name not in exchanged.made("compare-1")] == sorted(
         f"{name}/part-0000{part}.parquet"
         for directories in needed.values() for name in directories
-        for part in ((0, 1) if name == "seen/left-over" else (1,))
+        for part in ((0, 1) if name == "seen/left-over-by-size" else (1,))
     )  # fmt: skip
     worker.does("compare-1-again")
     worker.does("quality-checks-ledger")

@@ -4,18 +4,23 @@
 import asyncio
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from partition_samples import BLOB, HASH, ID, OLD, OTHER_HASH, YOUNG, Sample, sound, view, without
 
 from checks.describe import describe, plain_records
 from checks.errors import StoreError
 from checks.model import Artifact, Backend
 from checks.repairs import plan
-from tasks import moved
-from tasks.resolve import Workspace
+from tasks import moved, partitions
+from tasks.resolve import LEFT_OVER, Workspace
 from tasks.stores.protocol import HashedObject
 
 
@@ -51,6 +56,7 @@ def recognised(
         {"object_location": names, "object_size": sizes, "object_version": "v1",
          "object_written_at": times}
     ).to_parquet(workspace.left_over / "part-00000.parquet")  # fmt: skip
+    moved.spread_by_size(workspace, len(objects))
     stores: Any = {Backend.BLOB: shelf}
     return asyncio.run(moved.recognise(sample.judged().findings, workspace, view(), stores))
 
@@ -94,6 +100,63 @@ def test_only_what_has_the_size_of_something_missing_is_read(tmp_path: Path) -> 
     nothing_missing = Shelf(x=HASH)
     recognised(sound(), nothing_missing, tmp_path / "other", ("x", 10, OLD))
     assert nothing_missing.read_names == []
+
+
+def test_of_all_that_is_left_over_only_the_files_with_its_size_are_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", 10)
+    looked_into: list[int] = []
+
+    def noted(directory: Path, partition: int, columns: Any = None) -> Any:
+        if directory.name == "left-over-by-size":
+            looked_into.append(partition)
+        return partitions.read_partition(directory, partition, columns)
+
+    monkeypatch.setattr(moved, "read_partition", noted)
+    many = [(f"{size}-{number}", size, OLD) for size in range(1, 31) for number in range(4)]
+    shelf = Shelf(**{name: OTHER_HASH for name, _, _ in many})
+    recognised(gone(), shelf, tmp_path, *many)
+    assert shelf.read_names == [f"10-{number}" for number in range(4)]
+    assert len(looked_into) == 1
+    assert len(list((tmp_path / "seen" / "left-over-by-size").iterdir())) == 12
+
+
+@given(
+    held=st.lists(st.tuples(st.integers(-2, 40), st.booleans()), max_size=60),
+    sizes=st.lists(st.integers(-2, 45), min_size=1, max_size=20),
+)
+def test_what_has_one_of_some_sizes_is_found_whole(
+    held: list[tuple[int, bool]], sizes: list[int]
+) -> None:
+    with (
+        TemporaryDirectory() as place,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(partitions, "ROWS_PER_PARTITION", 7)
+        workspace = Workspace(Path(place), 3)
+        workspace.left_over.mkdir(parents=True)
+        rows = [
+            {"object_location": f"{number:03}", "object_size": size, "object_version": "v",
+             "object_written_at": YOUNG if young else OLD}
+            for number, (size, young) in enumerate(held)
+        ]  # fmt: skip
+        for part in range(3):
+            table = pa.Table.from_pylist(rows[part::3], LEFT_OVER)
+            pq.write_table(table, partitions.partition_path(workspace.left_over, part))
+        moved.spread_by_size(workspace, len(rows))
+        found = moved._left_over(workspace, view(), [float(size) for size in sizes])
+    expected = [row for row in rows if row["object_size"] in sizes]
+    old = [row["object_location"] for row in expected if row["object_written_at"] == OLD]
+    assert found["object_location"].tolist() == old
+
+
+def test_without_its_files_nothing_is_taken_for_nothing_left_over(tmp_path: Path) -> None:
+    stores: Any = {Backend.BLOB: Shelf()}
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(
+            moved.recognise(gone().judged().findings, Workspace(tmp_path, 1), view(), stores)
+        )
 
 
 def test_a_file_that_was_moved_is_not_lost(tmp_path: Path) -> None:
