@@ -1,5 +1,6 @@
 """What a run has to say at its end: the findings with their history, the record, the pages."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -237,15 +238,14 @@ def _record(run: AuditRun, seen: Seen, outcome: Outcome, findings: pd.DataFrame)
 
 def _limits(run: AuditRun, concluded: Sequence[Concluded]) -> dict[str, str | int | float | None]:
     """What bounded the run."""
+    sampled = Counter[str]()
+    for each in concluded:  # each of them took a sample of its own
+        sampled.update(each.sampled)
     return {
         "verify_budget_bytes": run.options.verify_budget,
         "breaker_percent": run.options.breaker_percent,
         "in_flight": sum(each.in_flight for each in concluded),
-        **{
-            f"confirmed_by_sample: {name}": size
-            for each in concluded
-            for name, size in each.sampled.items()
-        },
+        **{f"confirmed_by_sample: {name}": size for name, size in sampled.items()},
         **{name: why for each in concluded for name, why in each.limits.items()},
     }
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -23,6 +24,10 @@ from checks.run import (
     status_of,
     with_findings,
 )
+from tasks import publish, run_directory
+from tasks.audit import AuditOptions, AuditRun
+from tasks.comparison import Concluded
+from tasks.settings import load_settings
 
 NOW = samples.NOW
 CONTRACT = [
@@ -192,3 +197,20 @@ def test_the_graver_reason_decides_the_exit_code(parts: dict[str, object], code:
 def test_the_status_is_one_of_the_contracts_four() -> None:
     assert {status.value for status in RunStatus} == {"clean", "drift", "inconclusive", "failed"}
     assert status_of(samples.record(started_at=datetime.now(UTC))) is RunStatus.CLEAN
+
+
+def test_samples_of_all_partitions_are_counted_together(tmp_path: Path) -> None:
+    directory = run_directory.create(tmp_path, "20261123T031500Z-7f3a")
+    run = AuditRun(load_settings(None, home=str(tmp_path)), AuditOptions(), directory, NOW)
+    concluded = [
+        Concluded(sampled={"missing in vercel-blob": 501, "lost in any store": 500}),
+        Concluded(in_flight=2),
+        Concluded(sampled={"missing in vercel-blob": 625}, limits={"galleries": "too many"}),
+    ]
+    limits = publish._limits(run, concluded)
+    told = {name: value for name, value in limits.items() if "by_sample" in name}
+    assert told == {
+        "confirmed_by_sample: missing in vercel-blob": 1126,
+        "confirmed_by_sample: lost in any store": 500,
+    }
+    assert (limits["in_flight"], limits["galleries"]) == (2, "too many")
