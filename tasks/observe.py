@@ -70,7 +70,7 @@ def known_capsules(workspace: matching.Workspace) -> set[str]:
     """The capsules that the ledger's locations name."""
     capsules: set[str] = set()
     for partition in range(workspace.partitions):
-        table = read_partition(workspace.ledger, partition).select(["backend", "location"])
+        table = read_partition(workspace.ledger, partition, columns=["backend", "location"])
         on_icp = table.filter(pc.equal(table["backend"], Backend.ICP.value))
         named = map(icp_capsule_id, on_icp["location"].unique().to_pylist())
         capsules.update(capsule for capsule in named if capsule)
@@ -342,7 +342,11 @@ async def _linked(
     """
     named: set[str] = set()
     for partition in range(workspace.partitions):
-        table = read_partition(workspace.inventory(Backend.ICP), partition)
+        table = read_partition(
+            workspace.inventory(Backend.ICP),
+            partition,
+            columns=["memory_id", "asset_there", "asset_count"],
+        )
         alone = pc.and_(table["asset_there"], pc.equal(table["asset_count"], 1))
         linking = table.filter(pc.invert(pc.fill_null(alone, fill_value=False)))
         links = await canister.external_links(linking["memory_id"].to_pylist())

@@ -1,5 +1,6 @@
 """What is read of the ledger's locations and of the rows' URLs before anything is matched."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from checks.columns import LEDGER, NEON_INVENTORY
+from checks.columns import ICP_INVENTORY, LEDGER, NEON_INVENTORY
 from checks.model import Backend
 from checks.normal import BlobAddress, LocationProblem
+from tasks import observe
 from tasks.join_keys import unkeyed, with_memory_keys
-from tasks.partitions import PartitionWriter
+from tasks.partitions import PartitionWriter, read_partition
 from tasks.resolve import Workspace, ledger_part, rows_part
 
 ADDRESS = BlobAddress("abc123")
@@ -91,3 +93,40 @@ def test_a_note_has_no_url_and_nothing_is_wrong_with_that(tmp_path: Path) -> Non
     ]
     without = rows_part(workspace, 0, None)
     assert without[["pathname", "url_problem"]].isna().all(axis=None)
+
+
+def test_no_columns_are_read_but_those_that_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path, 1)
+    edges = [
+        {"memory_id": MEMORY, "backend": backend, "location": location}
+        for backend, location in (
+            ("icp-canister", f"icp://one/{MEMORY}"), ("vercel-blob", f"icp://two/{MEMORY}"),
+            ("icp-canister", None),
+        )
+    ]  # fmt: skip
+    spooled(workspace.ledger, LEDGER, edges)
+    replicas = [(True, 1, "whole"), (True, 2, "two"), (False, 1, "link"), (None, None, "unknown")]
+    names = ("asset_there", "asset_count", "memory_id")
+    rows = [dict(zip(names, each, strict=True)) for each in replicas]
+    spooled(workspace.inventory(Backend.ICP), ICP_INVENTORY, rows)
+    read: list[set[str]] = []
+    asked: list[str] = []
+
+    def noted(*place: Any, **columns: Any) -> Any:
+        table = read_partition(*place, **columns)
+        read.append(set(table.column_names))
+        return table
+
+    class Canister:
+        async def external_links(self, memory_ids: list[str]) -> list[Any]:
+            asked.extend(memory_ids)
+            return []
+
+    monkeypatch.setattr(observe, "read_partition", noted)
+    assert observe.known_capsules(workspace) == {"one"}
+    canister: Any = Canister()
+    assert asyncio.run(observe._linked(canister, workspace, ADDRESS)) == set()
+    assert sorted(asked) == ["link", "two", "unknown"]
+    assert read == [{"backend", "location"}, set(names)]
