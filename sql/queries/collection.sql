@@ -41,14 +41,21 @@ WHERE i.{memory_id} IS NOT NULL;
 -- name: rowless_items
 -- Items of one memory type whose memory has no row, and whether the ledger knows it from elsewhere
 -- than the canister: such a memory is gone, any other one may live on the canister alone. Of all
--- galleries, or of one.
-SELECT DISTINCT lower(i.{gallery_id}::text) AS gallery_id, lower(i.{memory_id}::text) AS memory_id,
-    lower(i.{memory_type}::text) AS memory_type,
-    EXISTS (
-        SELECT FROM {edges} AS e
-        WHERE e.memory_id::text = i.{memory_id}::text AND e.backend::text <> 'icp-canister'
-    ) AS was_in_neon
-FROM {items} AS i
-LEFT JOIN {memories} AS m ON lower(m.{id}::text) = lower(i.{memory_id}::text)
-WHERE lower(i.{memory_type}::text) = {wanted} AND m.{id} IS NULL
-    AND ({gallery} IS NULL OR lower(i.{gallery_id}::text) = lower({gallery}));
+-- galleries, or of one. The ledger is read once at most, not for each item: ids are compared as
+-- texts, for which it has no index.
+WITH rowless AS MATERIALIZED (
+    SELECT DISTINCT lower(i.{gallery_id}::text) AS gallery_id,
+        lower(i.{memory_id}::text) AS memory_id, lower(i.{memory_type}::text) AS memory_type
+    FROM {items} AS i
+    LEFT JOIN {memories} AS m ON lower(m.{id}::text) = lower(i.{memory_id}::text)
+    WHERE lower(i.{memory_type}::text) = {wanted} AND m.{id} IS NULL
+        AND ({gallery} IS NULL OR lower(i.{gallery_id}::text) = lower({gallery}))
+), known AS (
+    SELECT DISTINCT r.memory_id
+    FROM rowless AS r
+    JOIN {edges} AS e ON lower(e.memory_id::text) = r.memory_id
+    WHERE e.backend::text <> 'icp-canister'
+)
+SELECT gallery_id, memory_id, memory_type, known.memory_id IS NOT NULL AS was_in_neon
+FROM rowless LEFT JOIN known USING (memory_id);
+
