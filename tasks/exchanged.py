@@ -53,7 +53,7 @@ def offered(stage: str) -> Sequence[str]:
     For the shares of a line they are made known under the line's name, before any of it is read.
     """
     if _LINE.fullmatch(stage):
-        return [f"to-read/{_ALL}", f"shares/{stage}-*.npy"]
+        return [f"shares/{stage}-*/{_ALL}", f"shares/{stage}-*.npy"]
     own = {
         _SNAPSHOT: [_LEDGER, _ROWS, _ITEMS],
         _RESOLVED: [*(f"seen/{each}/{_ALL}" for each in _LISTED), _LEFT_OVER],
@@ -69,7 +69,7 @@ def needed(stage: str) -> Needs:
     if found := _CHECKS.fullmatch(stage):
         return _TABLES[found["table"]] if found["table"] else _EVERY_TABLE
     if found := _SHARE.fullmatch(stage):
-        return {found["line"]: [f"to-read/{_ALL}", f"shares/{stage}.npy"]}
+        return {found["line"]: [f"shares/{stage}/{_ALL}", f"shares/{stage}.npy"]}
     part = _part(stage)
     return {
         _SNAPSHOT: [f"ledger/{part}", f"inventory/{Backend.NEON}/{part}"],

@@ -121,22 +121,29 @@ class PartitionWriter:
     """
 
     def __init__(
-        self, directory: Path, schema: Any, partitions: int, later: ExitStack | None = None
+        self,
+        directory: Path,
+        schema: Any,
+        partitions: int,
+        later: ExitStack | None = None,
+        *,
+        by: str = "key_lo",
     ) -> None:
         """Takes the directory over.
 
         Args:
             directory: made where missing.
-            schema: of the tables, a pyarrow schema with the column ``key_lo``.
+            schema: of the tables, a pyarrow schema with the column ``by``.
             partitions: how many.
             later: all passes but the first are made when this ends, and files get their final names
                 then: the rows may come out of a transaction, which must not lie idle so long.
+            by: the column of uint64 whose remainder says in which partition a row lies.
         """
         directory.mkdir(parents=True, exist_ok=True)
         for left in [*directory.glob("part-*.parquet"), *directory.glob("part-*.unfinished")]:
             left.unlink(missing_ok=True)
         self._directory, self._schema, self._partitions = directory, schema, partitions
-        self._own, self._later = token_hex(4), later
+        self._own, self._later, self._by = token_hex(4), later, by
         try:
             self._first = self._over(range(partitions))
         except BaseException:
@@ -198,7 +205,7 @@ class PartitionWriter:
             self._finish(again)
 
     def _over(self, partitions: range) -> "_Spread":
-        return _Spread(partitions, self._partitions, self._open)
+        return _Spread(partitions, self._partitions, self._by, self._open)
 
     def _open(self, partitions: range, files: ExitStack) -> Any:
         """What writes tables: to the file of a partition, or to a stream for a range of them."""
@@ -226,19 +233,20 @@ class _Spread:
     """
 
     def __init__(
-        self, partitions: range, of: int, open_file: Callable[[range, ExitStack], Any]
+        self, partitions: range, of: int, by: str, open_file: Callable[[range, ExitStack], Any]
     ) -> None:
         """Opens the files.
 
         Args:
             partitions: to which the rows belong.
             of: how many partitions there are in all.
+            by: see :class:`PartitionWriter`.
             open_file: gives what writes the tables of a range, and is closed with the stack.
         """
         self._width = -(-len(partitions) // FAN_OUT)
         starts = range(0, len(partitions), self._width)
         self.ranges = [partitions[start : start + self._width] for start in starts]
-        self._start, self._of = partitions[0], of
+        self._start, self._of, self._by = partitions[0], of, by
         self._waiting: list[Any] = []
         self._rows = self._bytes = 0
         with ExitStack() as files:
@@ -266,7 +274,7 @@ class _Spread:
         if len(self._files) == 1:
             self._files[0].write_table(table)
             return
-        partition = table.column("key_lo").to_numpy() % np.uint64(self._of)
+        partition = table.column(self._by).to_numpy() % np.uint64(self._of)
         # Small integers: numpy sorts them by their digits, in linear time.
         place = ((partition - np.uint64(self._start)) // np.uint64(self._width)).astype(np.uint16)
         order = np.argsort(place, kind="stable")

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -37,10 +38,26 @@ from tasks.stores.protocol import ListingReport
 from tasks.verification_history import record, spool_readings
 from tasks.wording import copy_read
 
-_TARGET_COLUMNS = ["key_hi", "key_lo", "memory_id", "memory_type", "backend", "content_hash",
-                   "object_location", "object_size", "object_version"]  # fmt: skip
+#: An asset as it is read, with what the ledger, its store and the last verification say of it.
+_TARGET = pa.schema(
+    [
+        ("key_hi", pa.uint64()),
+        ("key_lo", pa.uint64()),
+        ("memory_id", pa.string()),
+        ("memory_type", pa.string()),
+        ("backend", pa.string()),
+        ("content_hash", pa.string()),
+        ("object_location", pa.string()),
+        ("object_size", pa.int64()),
+        ("object_version", pa.string()),
+        ("verified_sha256", pa.string()),
+    ]
+)
+_TARGET_COLUMNS = [name for name in _TARGET.names if name != "verified_sha256"]
+#: The same with its place in its line, and the file in which it lies beside its neighbours there.
+_IN_TURN = pa.schema([*_TARGET, ("turn", pa.uint64()), ("file", pa.uint64())])
 _BY = ["memory_id", "memory_type", "backend"]
-#: Assets whose rows are in memory while their turn is near.
+#: Assets in a file in their order, whose rows are in memory together while their turn is near.
 _NEAR = 20_000
 #: Has shares of a line read, and gives what :func:`read_share` gave of each, in their order.
 Spread = Callable[[list["Share"], Seen], Iterable[Mapping[str, Any]]]
@@ -122,8 +139,8 @@ async def _read_here(
     portions = Portions(run, line.workspace, began_before(before.seconds))
     async with OpenStores(run, seen) as stores:
         return await verification.read_assets(
-            line.targets(), stores, portions.keep, progress, told=told,
-            allowance=allowance, assured=0 if before.number else line.assured,
+            line.targets(options.verify_budget - before.reading.bytes), stores, portions.keep,
+            progress, told=told, allowance=allowance, assured=0 if before.number else line.assured,
         )  # fmt: skip
 
 
@@ -168,7 +185,6 @@ class Share:
 
     Attributes:
         name: of its stage; nothing else has it.
-        starts: see :class:`_Line`.
         budget: bytes, see ``Allowance``.
         assured: so many of its first are read whatever they cost.
         sharing: so many are read at the same time.
@@ -178,7 +194,6 @@ class Share:
     """
 
     name: str
-    starts: Sequence[int]
     budget: int
     assured: int
     sharing: int
@@ -192,8 +207,12 @@ class Share:
         return self.name.rpartition("-")[0]
 
     def turns(self, workspace: matching.Workspace) -> Path:
-        """Where the turns of its assets in the line lie, and their places in its files."""
+        """Where the turns of its assets in the line lie."""
         return workspace.directory / "shares" / f"{self.name}.npy"
+
+    def rows(self, workspace: matching.Workspace) -> Path:
+        """The directory where its assets lie: see :func:`_rows`."""
+        return workspace.directory / "shares" / self.name
 
     def left(self, workspace: matching.Workspace) -> Path:
         """Where the turns lie that did not come."""
@@ -210,16 +229,15 @@ def read_share(run: AuditRun, share: Share, seen: Seen) -> dict[str, Any]:
     def work() -> dict[str, Any]:
         workspace = run.workspace(seen.facts["partitions"])
         before = ReadSoFar.of(workspace, share.name)
-        turns, places = np.load(share.turns(workspace))
+        turns, done = np.load(share.turns(workspace)), before.replicas()
         if before.number:
-            frames = _rows(workspace, places, share.starts)
-            waits = ~np.concatenate([_replicas(each).isin(before.replicas()) for each in frames])
-            turns, places = turns[waits], places[waits]
+            frames = _rows(share.rows(workspace))
+            turns = turns[~np.concatenate([_replicas(each).isin(done) for each in frames])]
         seconds = None if share.until is None else (share.until - datetime.now(UTC)).total_seconds()
         allowance = Allowance(share.budget, seconds)
         allowance.resume(before.reading.bytes, 0)
         assured = 0 if before.number else share.assured
-        answers = asyncio.run(_read_share(run, share, seen, places, allowance, assured))
+        answers = asyncio.run(_read_share(run, share, seen, done, allowance, assured))
         with whole(share.left(workspace)) as path, path.open("wb") as file:
             np.save(file, turns[allowance.begun :])
         return {
@@ -234,13 +252,14 @@ async def _read_share(
     run: AuditRun,
     share: Share,
     seen: Seen,
-    places: NDArray[np.intp],
+    done: pd.MultiIndex,
     allowance: Allowance,
     assured: int,
 ) -> verification.Answers:
     workspace = run.workspace(seen.facts["partitions"])
     portions = Portions(run, workspace, share.began, share.name, share.portion)
-    line = (row for rows in _rows(workspace, places, share.starts) for row in plain_records(rows))
+    waiting = (rows[~_replicas(rows).isin(done)] for rows in _rows(share.rows(workspace)))
+    line = (row for rows in waiting for row in plain_records(rows))
     async with OpenStores(run, seen, sharing=share.sharing) as stores:
         return await verification.read_assets(
             line, stores, portions.keep, allowance=allowance, assured=assured
@@ -277,9 +296,8 @@ class _Line:
         for partition in range(workspace.partitions):
             targets = _targets(run, workspace, partition, view)
             targets = targets[~_replicas(targets).isin(done)]
-            targets[[*_TARGET_COLUMNS, "verified_sha256"]].to_parquet(
-                partition_path(workspace.directory / "to-read", partition), index=False
-            )
+            table = pa.Table.from_pandas(targets[_TARGET.names], _TARGET, preserve_index=False)
+            pq.write_table(table, partition_path(workspace.directory / "to-read", partition))
             size = targets["object_size"].fillna(0).astype("int64").to_numpy()
             parts.append((rolling.urgent(targets), rolling.moments(targets["read_at"]), size))
             starts.append(starts[-1] + len(targets))
@@ -289,15 +307,25 @@ class _Line:
         total = min(int(known.sum()), ALL_BYTES)
         return cls(workspace, order, known, starts, total, rolling.assured(urgent))
 
-    def targets(self) -> Iterator[dict[str, Any]]:
-        """The rows in their order; only those whose turn is near are in memory."""
-        for rows in _rows(self.workspace, self.order, self.starts):
-            yield from plain_records(rows)
+    def targets(self, budget: int) -> Iterator[dict[str, Any]]:
+        """The rows in their order; only those whose turn is near are in memory.
+
+        As many as the budget is for are brought into their order at a time, and then as many as
+        twice as much is for: most nights read all rows once, and write those alone that are read.
+        """
+        waiting, directory = np.arange(len(self.order)), self.workspace.directory / "in-turn"
+        budget = max(budget, 1)
+        while len(waiting):
+            number = self.first(waiting, budget, _NEAR)
+            self._bring_into_order([waiting[:number]], directory)
+            for rows in _rows(directory):
+                yield from plain_records(rows)
+            waiting, budget = waiting[number:], 2 * budget
 
     def first(self, turns: NDArray[np.intp], budget: int, assured: int) -> int:
         """How many of ``turns`` are begun within a budget, if each is as large as is said."""
         sizes = self.sizes[turns]
-        return max(int(np.searchsorted(np.cumsum(sizes) - sizes, budget)), assured)
+        return max(int(np.searchsorted(np.cumsum(sizes) - sizes, float(budget))), assured)
 
     def dealt(
         self, turns: NDArray[np.intp], budget: int, number: int, *, assured: int, **limits: Any
@@ -308,35 +336,66 @@ class _Line:
         spoken for. ``limits``: of every share.
         """
         number = min(number, len(turns))
-        spare = max(0, budget - int(self.sizes[turns].sum())) // max(number, 1)
+        if not number:
+            return []
+        spare = max(0, budget - int(self.sizes[turns].sum())) // number
         name = f"verify-{token_hex(4)}"
-        private_directory(self.workspace.directory / "shares")
+        directory = private_directory(self.workspace.directory / "shares")
+        dealt = [turns[place::number] for place in range(number)]
         shares = []
-        for place in range(number):
-            own = turns[place::number]
+        for place, own in enumerate(dealt):
             share = Share(
-                f"{name}-{place}", self.starts, int(self.sizes[own].sum()) + spare,
+                f"{name}-{place}", int(self.sizes[own].sum()) + spare,
                 assured=len(range(place, assured, number)), sharing=number, **limits,
             )  # fmt: skip
-            np.save(share.turns(self.workspace), np.stack([own, self.order[own]]))
+            np.save(share.turns(self.workspace), own)
             shares.append(share)
+        self._give_out(shares, self._bring_into_order(dealt, directory / name), directory / name)
         return shares
 
+    def _give_out(self, shares: Sequence[Share], files: Sequence[int], directory: Path) -> None:
+        """Moves so many of the files that were brought into their order to each share's own."""
+        first = 0
+        for share, number in zip(shares, files, strict=True):
+            own = private_directory(share.rows(self.workspace))
+            for place in range(number):
+                partition_path(directory, first + place).replace(partition_path(own, place))
+            first += number
+        directory.rmdir()
 
-def _rows(
-    workspace: matching.Workspace, places: NDArray[np.intp], starts: Sequence[int]
-) -> Iterator[pd.DataFrame]:
-    """The rows at some places of a line's files, in their order, so many at a time."""
-    for start in range(0, len(places), _NEAR):
-        near = places[start : start + _NEAR]
-        files = np.searchsorted(starts, near, side="right") - 1
-        parts = []
-        for number in np.unique(files):
-            own = np.flatnonzero(files == number)
-            table = read_partition(workspace.directory / "to-read", int(number))
-            part = table.take(pa.array(near[own] - starts[number])).to_pandas()
-            parts.append(part.set_axis(own))
-        yield pd.concat(parts).sort_index()
+    def _bring_into_order(self, series: Sequence[NDArray[np.intp]], directory: Path) -> list[int]:
+        """Writes the rows of some series of turns, each by itself in files of ``_NEAR`` turns.
+
+        Every file in which rows lie is read once. Gives how many files each series has.
+        """
+        files = [-(-len(turns) // _NEAR) for turns in series]
+        places = self.order[np.concatenate(series)]
+        starts = np.cumsum([0, *files])
+        file = np.concatenate(
+            [
+                start + np.arange(len(turns)) // _NEAR
+                for start, turns in zip(starts[:-1], series, strict=True)
+            ]
+        )
+        by_place = np.argsort(places)
+        private_directory(directory)
+        ends = np.searchsorted(places, self.starts, sorter=by_place)
+        with PartitionWriter(directory, _IN_TURN, sum(files), by="file") as writer:
+            for number, (start, end) in enumerate(pairwise(ends)):
+                own = by_place[start:end]
+                if len(own):
+                    table = read_partition(self.workspace.directory / "to-read", number)
+                    rows = table.take(pa.array(places[own] - self.starts[number]))
+                    rows = rows.append_column("turn", pa.array(own.astype(np.uint64)))
+                    writer.write(rows.append_column("file", pa.array(file[own].astype(np.uint64))))
+        return files
+
+
+def _rows(directory: Path) -> Iterator[pd.DataFrame]:
+    """The rows that were brought into their order there, in it, so many at a time."""
+    for path in partition_files(directory):
+        table = pq.read_table(path, partitioning=None).sort_by("turn").select(_TARGET.names)
+        yield table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
 def _replicas(rows: pd.DataFrame) -> pd.MultiIndex:

@@ -251,8 +251,9 @@ def test_what_is_compared_once_more_takes_the_place_of_what_was_concluded_first(
 
 
 def test_a_share_goes_on_with_the_portions_of_who_was_lost(machines: Machines) -> None:
-    for name in ("to-read/part-00000.parquet", "shares/verify-0a-1.npy", "shares/verify-0a-11.npy"):
-        machines.write(name)
+    for share in ("1", "11"):
+        machines.write(f"shares/verify-0a-{share}.npy")
+        machines.write(f"shares/verify-0a-{share}/part-00000.parquet")
     for attempt in ("first", "second"):
         own = machines.own(attempt)
         own.begin()
@@ -266,7 +267,7 @@ def test_a_share_goes_on_with_the_portions_of_who_was_lost(machines: Machines) -
     handed = worker.does("verify-0a-1")
     portion = "read/part-00000-verify-0a-1-ffff0000.parquet"
     left = "shares/verify-0a-1-left.npy"
-    needed = [portion, "shares/verify-0a-1.npy", "to-read/part-00000.parquet"]
+    needed = [portion, "shares/verify-0a-1.npy", "shares/verify-0a-1/part-00000.parquet"]
     assert worker.files == sorted([*needed, left])
     assert list(handed.marks["verify-0a-1"].files) == [portion, left]
     both = machines.worker("of both", "second")
