@@ -30,7 +30,7 @@ from checks.model import Artifact
 from checks.normal import is_uuid
 from tasks.app_tables import AppTables, Table, find_app_tables
 from tasks.copy_out import copy_tables
-from tasks.database import Connection, transaction
+from tasks.database import READ_TIMEOUT, Connection, transaction
 from tasks.queries import query
 from tasks.stores.icp.agent import ReplyTooLargeError
 from tasks.stores.icp.store import IcpStore
@@ -39,7 +39,6 @@ from tasks.stores.side_by_side import merged
 Case = dict[str, Any]
 #: Whether a memory is on the canister; raises StoreError where that can't be told.
 OnCanister = Callable[[Memory], Awaitable[bool]]
-_TIMEOUT = "60min"
 _GALLERIES_AT_ONCE, _BATCHES_AT_ONCE = 200, 2
 _LOOK_UPS_AT_ONCE = 16
 _DUPLICATES = pa.schema(
@@ -55,7 +54,7 @@ _ROWLESS = pa.schema(
 
 def duplicates(conn: Connection) -> list[Case]:
     """The contents that several memories have by the ledger's hashes, a case each."""
-    with transaction(conn, snapshot=True, statement_timeout=_TIMEOUT):
+    with transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT):
         edges = find_app_tables(conn).ledger()
         select = query(
             "queries/collection", "duplicates", edges=edges.identifier,
@@ -79,7 +78,7 @@ def rowless_items(
     Of types whose table can't be seen nothing is said, nor where there are no galleries to see.
     """
     found: list[Case] = []
-    with transaction(conn, snapshot=True, statement_timeout=_TIMEOUT):
+    with transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT):
         tables = find_app_tables(conn)
         items = _seen(tables.gallery_items)
         if items is None:
@@ -201,7 +200,7 @@ def _from_neon(
     read: Callable[[], Connection], held: Mapping[str, list[Item]]
 ) -> tuple[dict[str, list[Item]], set[Memory]]:
     """The items of those galleries that Neon has, and the memories of either without a row."""
-    with read() as conn, transaction(conn, snapshot=True, statement_timeout=_TIMEOUT):
+    with read() as conn, transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT):
         tables = find_app_tables(conn)
         galleries, items = _seen(tables.galleries), _seen(tables.gallery_items)
         found: dict[str, list[Item]] = {}

@@ -7,10 +7,9 @@ from psycopg import sql
 from checks.legacy import LegacyFact
 from checks.model import MemoryType
 from tasks.app_tables import AppTables, Table, find_app_tables, visible_table
-from tasks.database import Connection, transaction
+from tasks.database import READ_TIMEOUT, Connection, transaction
 from tasks.queries import query
 
-_SURVEY_TIMEOUT = "60min"
 #: Where an owner may stand; the first that there is. Memories name the account before the person.
 _OWNERS = ("all_users", "all_user", "users", "user")
 Found = tuple[str, int, list[str]]
@@ -23,7 +22,7 @@ def survey(conn: Connection) -> dict[str, LegacyFact]:
     ``conn`` is not in a transaction.
     """
     facts: dict[str, LegacyFact] = {}
-    with transaction(conn, snapshot=True, statement_timeout=_SURVEY_TIMEOUT):
+    with transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT):
         tables = find_app_tables(conn)
         for memory_type, table in tables.memories.items():
             for kind, count, ids in _odd_rows(conn, tables, memory_type, table):

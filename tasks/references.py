@@ -10,7 +10,7 @@ from checks.normal import BlobAddress, LocationProblem
 from tasks.app_tables import AppTables, find_app_tables
 from tasks.blob_names import pathnames
 from tasks.copy_out import copy_tables
-from tasks.database import Connection, transaction
+from tasks.database import READ_TIMEOUT, Connection, transaction
 from tasks.join_keys import memory_keys
 from tasks.resolve import known_deleted
 from tasks.snapshot import _REFERENCES, _references, read_some
@@ -33,7 +33,7 @@ def still_named(conn: Connection, address: BlobAddress, locations: Collection[st
         locations: pathnames.
     """
     wanted = set(locations)
-    with transaction(conn, snapshot=True, statement_timeout="60min"):
+    with transaction(conn, snapshot=True, statement_timeout=READ_TIMEOUT):
         tables = find_app_tables(conn)
         named = _named_by_rows(conn, tables, address, wanted)
         return named | _named_by_edges(conn, tables, address, wanted)
