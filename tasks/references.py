@@ -13,7 +13,7 @@ from tasks.copy_out import copy_tables
 from tasks.database import READ_TIMEOUT, Connection, transaction
 from tasks.join_keys import memory_keys
 from tasks.resolve import known_deleted
-from tasks.snapshot import _REFERENCES, _references, read_some
+from tasks.snapshot import NAMED, named_in, read_some
 
 _EDGE_LOCATIONS = pa.schema(
     [("memory_id", pa.string()), ("memory_type", pa.string()), ("reference", pa.string())]
@@ -46,8 +46,8 @@ def _named_by_rows(
     asked = pa.array(sorted(wanted), pa.string())
     found: set[str] = set()
     for select in tables.reference_queries():
-        for table in copy_tables(conn, select, _REFERENCES):
-            named = _references(address, table)["location"]
+        for table in copy_tables(conn, select, NAMED):
+            named = named_in(address, table)["location"]
             found.update(named.filter(pc.is_in(named, value_set=asked)).to_pylist())
     return found
 

@@ -207,8 +207,8 @@ def read_blob_references(
         if address is None:
             return 0
         for select in tables.reference_queries():
-            for table in copy_tables(conn, select, _REFERENCES):
-                references = _references(address, table)
+            for table in copy_tables(conn, select, NAMED):
+                references = named_in(address, table)
                 writer.write(references)
                 written += references.num_rows
     return written
@@ -281,11 +281,12 @@ def edge_statistics(conn: Connection, tables: AppTables | None = None) -> dict[s
     }
 
 
-_REFERENCES = pa.schema([("reference", pa.string()), ("source", pa.string())])
+#: What a row names, as ``AppTables.reference_queries`` give it: a URL or a JSON text with URLs.
+NAMED = pa.schema([("reference", pa.string()), ("source", pa.string())])
 
 
-def _references(address: BlobAddress, table: Any) -> Any:
-    """The references of one batch that name something in the store."""
+def named_in(address: BlobAddress, table: Any) -> Any:
+    """What rows of ``NAMED`` name in the store, with the columns of ``BLOB_REFERENCES``."""
     texts = table.column("reference").to_pylist()
     sources = table.column("source").to_pylist()
     if sources and sources[0] == "metadata":
@@ -340,11 +341,13 @@ def _batches(ids: list[str], *, only_uuids: bool) -> Iterator[list[str]]:
 
 
 __all__ = [
+    "NAMED",
     "EdgeStatistics",
     "Reread",
     "Snapshot",
     "count_edges",
     "edge_statistics",
+    "named_in",
     "read_blob_references",
     "read_ledger",
     "read_memories",
