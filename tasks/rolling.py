@@ -290,7 +290,7 @@ class _Line:
         cls, run: AuditRun, workspace: matching.Workspace, view: View, done: pd.MultiIndex
     ) -> "_Line":
         """Writes the assets that can be read down, but for those ``done``, and orders them."""
-        parts: list[tuple[Any, ...]] = [(np.zeros(0, bool), np.zeros(0, "i8"), np.zeros(0, "i8"))]
+        urgent, moments, sizes = ([np.zeros(0, kind)] for kind in (bool, np.int64, np.int64))
         starts = [0]
         private_directory(workspace.directory / "to-read")
         for partition in range(workspace.partitions):
@@ -298,14 +298,15 @@ class _Line:
             targets = targets[~_replicas(targets).isin(done)]
             table = pa.Table.from_pandas(targets[_TARGET.names], _TARGET, preserve_index=False)
             pq.write_table(table, partition_path(workspace.directory / "to-read", partition))
-            size = targets["object_size"].fillna(0).astype("int64").to_numpy()
-            parts.append((rolling.urgent(targets), rolling.moments(targets["read_at"]), size))
+            urgent.append(rolling.urgent(targets))
+            moments.append(rolling.moments(targets["read_at"]))
+            sizes.append(targets["object_size"].fillna(0).astype("int64").to_numpy())
             starts.append(starts[-1] + len(targets))
-        urgent, moments, sizes = (np.concatenate(each) for each in zip(*parts, strict=True))
-        order = rolling.line(urgent, moments, sizes)
-        known = sizes[order].astype(np.float64)  # a store may say absurd sizes
+        hasty, size = _joined(urgent), _joined(sizes)
+        order = rolling.line(hasty, _joined(moments), size)
+        known = size[order].astype(np.float64)  # a store may say absurd sizes
         total = min(int(known.sum()), ALL_BYTES)
-        return cls(workspace, order, known, starts, total, rolling.assured(urgent))
+        return cls(workspace, order, known, starts, total, rolling.assured(hasty))
 
     def targets(self, budget: int) -> Iterator[dict[str, Any]]:
         """The rows in their order; only those whose turn is near are in memory.
@@ -325,7 +326,9 @@ class _Line:
     def first(self, turns: NDArray[np.intp], budget: int, assured: int) -> int:
         """How many of ``turns`` are begun within a budget, if each is as large as is said."""
         sizes = self.sizes[turns]
-        return max(int(np.searchsorted(np.cumsum(sizes) - sizes, float(budget))), assured)
+        before = np.cumsum(sizes)
+        before -= sizes  # in place: there may be hundreds of millions
+        return max(int(np.searchsorted(before, float(budget))), assured)
 
     def dealt(
         self, turns: NDArray[np.intp], budget: int, number: int, *, assured: int, **limits: Any
@@ -389,6 +392,13 @@ class _Line:
                     rows = rows.append_column("turn", pa.array(own.astype(np.uint64)))
                     writer.write(rows.append_column("file", pa.array(file[own].astype(np.uint64))))
         return files
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """The parts as one array; they are let go, since of all assets there is no room for two."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined
 
 
 def _rows(directory: Path) -> Iterator[pd.DataFrame]:

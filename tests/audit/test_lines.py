@@ -1,13 +1,15 @@
 """A line of assets: its rows come in their order, and each file of them is read once."""
 
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from checks.describe import plain_records
 from tasks import rolling
 from tasks.partitions import partition_path, read_partition
+from tasks.read_so_far import ReadSoFar
 from tasks.resolve import Workspace
 from tasks.settings import ALL_BYTES
 
@@ -30,7 +33,7 @@ class Line:
         self.workspace = Workspace(directory, len(FILES))
         self.rows = [self._row(number) for number in range(ASSETS)]
         starts = np.cumsum([0, *FILES])
-        (directory / "to-read").mkdir()
+        (directory / "to-read").mkdir(parents=True)
         for number, (start, end) in enumerate(pairwise(starts)):
             rows = pa.Table.from_pylist(self.rows[start:end], rolling._TARGET)
             pq.write_table(rows, partition_path(directory / "to-read", number))
@@ -105,3 +108,34 @@ def test_more_shares_than_turns_are_not_made(line: Line) -> None:
         np.array(turns, np.intp), 0, 4, assured=0, began=datetime.now(UTC), until=None, portion=0
     )
     assert [len(deal(each)) for each in ([], [5], [5, 8])] == [0, 1, 2]
+
+
+def test_the_line_is_ordered_when_what_it_was_gathered_from_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Line(tmp_path / "other").rows[:60]
+    known = {"known_version": None, "known_outcome": None, "known_size": np.nan}
+    frame = pd.DataFrame(rows).assign(
+        **known, read_at=pd.date_range("2026-01-01", periods=60, tz="UTC")[::-1]
+    )
+    frame = frame.astype({"object_size": "Int64", "key_hi": "uint64", "key_lo": "uint64"})
+    monkeypatch.setattr(rolling, "_targets", lambda *of: frame.iloc[20 * of[2] : 20 * of[2] + 20])
+    parts: list[weakref.ref[Any]] = []
+    moments, order = rolling.rolling.moments, rolling.rolling.line
+
+    def noted(read_at: pd.Series) -> Any:
+        found = moments(read_at)
+        parts.append(weakref.ref(found))
+        return found
+
+    def ordered(*of: Any) -> Any:
+        assert [part() is None for part in parts] == [True] * 3
+        return order(*of)
+
+    monkeypatch.setattr(rolling.rolling, "moments", noted)
+    monkeypatch.setattr(rolling.rolling, "line", ordered)
+    workspace, nothing = Workspace(tmp_path, 3), cast("Any", None)
+    done = ReadSoFar.of(workspace).replicas()
+    line = rolling._Line.of(nothing, workspace, nothing, done)
+    assert line.starts == [0, 20, 40, 60]
+    assert list(line.targets(ALL_BYTES)) == rows[::-1]
