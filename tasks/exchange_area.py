@@ -77,7 +77,7 @@ class Area:
             text = read_if_there(self._system, f"{self._top}/{name}")
         try:
             return None if text is None else form.validate_python(json.loads(text))
-        except ValueError:  # pydantic's is one too
+        except (ValueError, RecursionError):  # pydantic's is a ValueError too
             return None
 
     def names(self, directory: str) -> list[str]:

@@ -374,7 +374,8 @@ def test_what_is_no_workers_is_not_taken_from_the_storage(
         own.received([Handed(1, {stage: Mark({}, {name: ("files/foreign", None)})})])
 
 
-BROKEN = (b"", b"{", b"[]", b'{"facts": {}}', b'{"facts": {}, "files": {"x": "y"}}', b"\xff")
+BROKEN = (b"", b"{", b"[]", b'{"facts": {}}', b'{"facts": {}, "files": {"x": "y"}}', b"\xff",
+          pytest.param(b"[" * 100_000, id="deep"))  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BROKEN)
