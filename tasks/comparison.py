@@ -31,7 +31,7 @@ from checks.states import Edge
 from tasks.confirm import Confirmation, RereadRows, confirm
 from tasks.log import mask_table
 from tasks.moved import moved_files, recognise, save_moved
-from tasks.partitions import partition_path, whole
+from tasks.partitions import partition_files, partition_path, whole
 from tasks.resolve import LeftOver, Workspace, left_over, load_partition
 from tasks.stores.protocol import Store
 
@@ -206,7 +206,7 @@ def _save_dropped(
 
 def dropped_findings(workspace: Workspace) -> list[str]:
     """The fingerprints of all findings of the run that could not be confirmed."""
-    files = sorted((workspace.directory / "dropped").glob("part-*.parquet"))
+    files = partition_files(workspace.directory / "dropped")
     return [name for path in files for name in pq.read_table(path)["fingerprint"].to_pylist()]
 
 
@@ -278,7 +278,7 @@ def _save_findings(workspace: Workspace, partition: int, *findings: pd.DataFrame
 
 def all_findings(workspace: Workspace) -> pd.DataFrame:
     """All findings of the run (columns ``FINDINGS``)."""
-    files = sorted((workspace.directory / "findings").glob("part-*.parquet"))
+    files = partition_files(workspace.directory / "findings")
     tables = [pq.read_table(path) for path in files]
     tables = [table for table in tables if table.num_rows]
     if not tables:

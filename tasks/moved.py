@@ -33,8 +33,8 @@ from tasks.stores.protocol import Store
 #: How much is read of one partition's candidates; what is left over stays missing and orphaned.
 PROOF_BYTES = 1_000_000_000
 _COLUMNS = ["moved_to", "moved_version", "moved_written_at"]
-#: The key is the size.
-_BY_SIZE = pa.schema([("key_lo", pa.uint64()), *LEFT_OVER])
+#: With the size as what its file is chosen by, 0 where it is unknown.
+_BY_SIZE = pa.schema([("unsigned_size", pa.uint64()), *LEFT_OVER])
 
 
 def spread_by_size(workspace: Workspace, objects: int) -> None:
@@ -47,11 +47,11 @@ def spread_by_size(workspace: Workspace, objects: int) -> None:
         objects: how many were left over.
     """
     sized = workspace.left_over_by_size
-    with PartitionWriter(sized, _BY_SIZE, partitions_for(objects)) as writer:
+    with PartitionWriter(sized, _BY_SIZE, partitions_for(objects), by="unsigned_size") as writer:
         for partition in range(workspace.partitions):
             table = read_partition(workspace.left_over, partition)
-            key = pc.fill_null(table["object_size"], 0).cast(pa.uint64(), safe=False)
-            writer.write(table.append_column("key_lo", key))
+            size = pc.fill_null(table["object_size"], 0).cast(pa.uint64(), safe=False)
+            writer.write(table.append_column("unsigned_size", size))
 
 
 async def recognise(
@@ -147,7 +147,7 @@ def save_moved(workspace: Workspace, partition: int, kept: pd.DataFrame) -> None
 
 def moved_files(workspace: Workspace) -> set[str]:
     """The pathnames that files were found to have been moved to: they are no orphans."""
-    files = sorted(_directory(workspace).glob("part-*.parquet"))
+    files = partition_files(_directory(workspace))
     return {name for path in files for name in pq.read_table(path)["moved_to"].to_pylist()}
 
 

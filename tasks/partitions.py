@@ -83,11 +83,14 @@ def merge(directories: Sequence[Path], into: Path, partitions: int) -> None:
         left.unlink(missing_ok=True)
     for number in range(partitions):
         parts = [read_partition(each, number) for each in directories]
-        dictionary = [name for name in DICTIONARY if name in parts[0].column_names]
         with whole(partition_path(into, number)) as path:
-            pq.write_table(
-                pa.concat_tables(parts), path, use_dictionary=dictionary, compression=_COMPRESSION
-            )
+            pq.write_table(pa.concat_tables(parts), path, **_parquet_options(parts[0].schema))
+
+
+def _parquet_options(schema: Any) -> dict[str, Any]:
+    """How a partition's file of a pyarrow schema is written."""
+    dictionary = [name for name in DICTIONARY if name in schema.names]
+    return {"use_dictionary": dictionary, "compression": _COMPRESSION}
 
 
 @contextmanager
@@ -212,14 +215,10 @@ class PartitionWriter:
         path = str(self._unfinished(partitions))
         if len(partitions) > 1:
             file = files.enter_context(pa.OSFile(path, "wb"))
-            options = pa.ipc.IpcWriteOptions(compression=_COMPRESSION)
-            return files.enter_context(pa.ipc.new_stream(file, self._schema, options=options))
-        dictionary = [name for name in DICTIONARY if name in self._schema.names]
-        return files.enter_context(
-            pq.ParquetWriter(
-                path, self._schema, use_dictionary=dictionary, compression=_COMPRESSION
-            )
-        )
+            lz4 = pa.ipc.IpcWriteOptions(compression=_COMPRESSION)
+            return files.enter_context(pa.ipc.new_stream(file, self._schema, options=lz4))
+        options = _parquet_options(self._schema)
+        return files.enter_context(pq.ParquetWriter(path, self._schema, **options))
 
     def _unfinished(self, partitions: range) -> Path:
         last = "" if len(partitions) == 1 else f"-{partitions[-1]:05d}"

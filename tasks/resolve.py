@@ -30,7 +30,7 @@ from checks.normal import (
 from checks.row_values import displaced, row_problems
 from tasks.blob_names import icp_memory_id_column, leading_segments, pathname_column
 from tasks.join_keys import canonical_uuids, memory_keys, text_keys
-from tasks.partitions import PartitionWriter, partition_path, read_partition
+from tasks.partitions import PartitionWriter, partition_files, partition_path, read_partition
 
 _KEY = ["key_hi", "key_lo"]
 _MEMORY = {"memory_hi": pa.uint64(), "memory_lo": pa.uint64()}
@@ -416,7 +416,7 @@ def left_over(
     Without those under the path prefixes ``ignored``, which are no memories, and without those that
     a memory's file was ``moved`` to.
     """
-    files = sorted(workspace.left_over.glob("part-*.parquet"))
+    files = partition_files(workspace.left_over)
     frames = [pd.read_parquet(path) for path in files]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if frame.empty:

@@ -58,4 +58,3 @@ WITH rowless AS MATERIALIZED (
 )
 SELECT gallery_id, memory_id, memory_type, known.memory_id IS NOT NULL AS was_in_neon
 FROM rowless LEFT JOIN known USING (memory_id);
-
