@@ -91,6 +91,23 @@ def test_few_files_are_open_however_many_partitions_there_are(
     assert all(pq.read_metadata(each).num_rows == 1 for each in partition_files(tmp_path))
 
 
+@pytest.mark.usefixtures("in_passes")
+def test_the_stream_of_a_range_goes_before_the_next_range_is_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the disk would hold every row twice."""
+    over, streams = PartitionWriter._over, []
+
+    def counted(*of: Any) -> Any:
+        streams.append(len(list(tmp_path.glob("part-*-*.unfinished"))))
+        return over(*of)
+
+    monkeypatch.setattr(PartitionWriter, "_over", counted)
+    with PartitionWriter(tmp_path, SCHEMA, 9) as writer:
+        writer.write(table(list(range(9))))
+    assert streams == [0, 3, 2, 1]
+
+
 def test_wide_rows_do_not_wait_for_many_others(tmp_path: Path) -> None:
     wide = "x" * 2**20
     with PartitionWriter(tmp_path, SCHEMA, 1) as writer:
